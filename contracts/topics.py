@@ -1,0 +1,65 @@
+"""The topics: who owns each, what it carries, how it is kept. Tools, access rules and tests read this one table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contracts import partners, registry, training
+from contracts.envelope import EVENTS, Event
+
+
+class Audience(StrEnum):
+    """Whom a topic's contract binds us to, from the loosest promise to the strictest."""
+
+    OWN = "own"  # read by its owner alone: upcasters are enough
+    SERVICES = "services"  # read by the other services
+    PARTNERS = "partners"  # read or written outside: compatible for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    name: str
+    owner: str  # the service that publishes it; for partner topics the one that takes it in
+    partitions: int  # fixed for life: growth is a new generation of the topic
+    audience: Audience
+    retention_days: int | None = None  # None: kept for years
+    written_by: str | None = None  # the partner system that writes it, for topics that are not ours to write
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        return tuple(event for event in EVENTS.values() if event.topic == self.name)
+
+
+def _named(*topics: Topic) -> dict[str, Topic]:
+    return {topic.name: topic for topic in topics}
+
+
+TOPICS = _named(
+    Topic("registry.rules", "registry", 1, Audience.SERVICES),
+    Topic("registry.snapshots", "registry", 1, Audience.SERVICES),
+    Topic("registry.households", "registry", 6, Audience.SERVICES),
+    Topic("registry.participants", "registry", 6, Audience.SERVICES),
+    Topic("training.rules", "training", 1, Audience.SERVICES),
+    Topic("training.programmes", "training", 1, Audience.SERVICES),
+    Topic("training.cohorts", "training", 6, Audience.PARTNERS),
+    Topic("partners.dukcapil", "registry", 3, Audience.PARTNERS, retention_days=7, written_by="dukcapil"),
+    Topic("partners.dukcapil.rejected", "registry", 1, Audience.PARTNERS, retention_days=90),
+)
+
+# Every event has a topic of the table, or it could be written but never delivered.
+_homeless = {event.topic for event in (*EVENTS.values(),)} - TOPICS.keys()
+if _homeless:
+    raise TypeError(f"events name topics that are not declared: {', '.join(sorted(_homeless))}")
+
+
+def published_by(service: str) -> tuple[Topic, ...]:
+    """The topics whose events a service's own log holds."""
+    return tuple(topic for topic in TOPICS.values() if topic.owner == service and topic.written_by is None)
+
+
+def carrying(events: Iterable[type[Event]]) -> tuple[str, ...]:
+    """The names of the topics that these events travel on, sorted."""
+    return tuple(sorted({event.topic for event in events}))
+
+
+__all__ = ["TOPICS", "Audience", "Topic", "carrying", "partners", "published_by", "registry", "training"]
