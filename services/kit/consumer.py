@@ -1,0 +1,450 @@
+"""The consumer: takes foreign facts with exactly one effect each, though Kafka delivers them at least once.
+
+The database's cursor is the only truth about what was read. Each batch moves it from exactly the position held, in the
+transaction that folds the batch: who holds an outdated position changes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaMessage
+
+from contracts.topics import TOPICS
+from services.kit import metrics
+from services.kit.backoff import Backoff
+from services.kit.batch import Batches, StepFailed
+from services.kit.crash import crash_point
+from services.kit.outages import OUTAGES
+from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
+from services.kit.reactions import Partner, Reactions
+from services.kit.rows import Connection
+from services.kit.tasks import first_of, sleep_unless
+from services.kit.transaction import Origin, Transaction, Workplace, acting_as
+
+_log = structlog.get_logger(__name__)
+
+MAX_RECORDS = 2_000
+BATCH_TIMEOUT_MS = 20
+SETTLE_SECONDS = 0.5
+COMMIT_SECONDS = 2.0
+FAREWELL_SECONDS = 10.0
+
+
+class Outrun(Exception):
+    """Another member has moved the cursor on: what this one holds is out of date, and nothing of its batch counts."""
+
+
+class Consumer:
+    """One member of the service's group. Many may run; each partition is moved on by one of them at a time."""
+
+    def __init__(
+        self, workplace: Workplace, kafka_bootstrap: str, reactions: Reactions, partners: Sequence[Partner]
+    ) -> None:
+        self._workplace = workplace
+        self._group = f"entas.{workplace.service}"
+        self._partner_topics = {partner.topic for partner in partners}
+        self._topics = foreign_topics(workplace, reactions, partners)
+        self._batches = Batches(workplace.tables, reactions, partners, workplace.keyring)
+        self._held: dict[Place, Standing] = {}
+        self._in_doubt: set[Place] = set()
+        self._suspects: dict[Place, int] = {}
+        self._ends: dict[Place, int] = {}
+        self._lock = asyncio.Lock()
+        self._backoff = Backoff()
+        self._stopping = asyncio.Event()
+        self.stopped: dict[Place, str] = {}
+        self._broker = KafkaBroker(
+            kafka_bootstrap.split(","),
+            apply_types=False,
+            allow_auto_create_topics=False,
+            graceful_timeout=FAREWELL_SECONDS,
+            logger=logging.getLogger("services.kit.consumer.broker"),
+            log_level=logging.DEBUG,
+        )
+        self._subscriber = self._broker.subscriber(
+            *sorted(self._topics),
+            group_id=self._group,
+            batch=True,
+            max_records=MAX_RECORDS,
+            batch_timeout_ms=BATCH_TIMEOUT_MS,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            no_reply=True,
+            parser=_unparsed,
+            decoder=_undecoded,
+            listener=_Forgetful(self),
+        )
+        self._subscriber(self._take)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Consumes until the process stops; waits out outages of Kafka and of the database."""
+        if not self._topics:
+            await stopping.wait()
+            return
+        self._stopping = stopping
+        while not stopping.is_set():
+            try:
+                await self._workplace_ready()
+                await first_of(self._broker.start(), stopping)
+                break
+            except OUTAGES as outage:
+                _log.warning("consumer waits for an outage to end", error=f"{type(outage).__name__}: {outage}")
+                await self._backoff.wait(stopping)
+        try:
+            await self._keep_settled(stopping)
+        finally:
+            # Leaving the group politely is for the others' sake. A process that has to end does not wait that long.
+            await _within(self._broker.stop(), FAREWELL_SECONDS)
+
+    # --- taking a batch ----------------------------------------------------------------------------------------------
+
+    async def _take(self, message: Any) -> None:
+        """FastStream's handler: must not raise, since FastStream would go on with the next fetch."""
+        pieces = by_place(message.raw_message)
+        async with self._lock:
+            try:
+                await self._take_known(pieces)
+                self._backoff.reset()
+            except Outrun as outrun:
+                _log.info("outrun by another member", error=str(outrun))
+                metrics.consumer_batches.labels(self._group, "outrun").inc()
+                self._forget(pieces)
+            except Exception as error:  # noqa: BLE001 (raising would make FastStream go on with the next fetch)
+                # An outage is waited out. So is what we do not know: nothing may be skipped, and stopping a partition
+                # takes a `StepFailed`, which names the record that cannot be taken.
+                metrics.consumer_batches.labels(self._group, "failed").inc()
+                known = isinstance(error, OUTAGES)
+                _log.log(
+                    logging.WARNING if known else logging.ERROR,
+                    "batch failed; it is read again",
+                    error=f"{type(error).__name__}: {error}",
+                    exc_info=None if known else error,
+                )
+                await self._backoff.wait(self._stopping)
+                self._rewind(pieces)
+
+    async def _take_known(self, records: Mapping[Place, Sequence[Any]]) -> None:
+        unknown = [place for place in records if place not in self._held or place in self._in_doubt]
+        await self._settle(unknown)
+        # What was fetched before the seek may start anywhere: it is fetched again from the right place.
+        ready = {
+            place: of_place
+            for place, of_place in records.items()
+            if place not in unknown and place in self._held and place not in self._stopped_places()
+        }
+        self._in_doubt.update(ready)
+        slices = [
+            take(place, self._held[place], of_place, chained=place.topic not in self._partner_topics)
+            for place, of_place in sorted(ready.items())
+        ]
+        self._look_twice_at_gaps(slices)
+        await self._apply(slices)
+        for piece in slices:
+            self._held[piece.place] = piece.after
+            self._in_doubt.discard(piece.place)
+            await self._mind_trouble(piece)
+        await self._commit_offsets(slices)
+
+    async def _apply(self, slices: Sequence[Slice]) -> None:
+        """Applies the slices in one transaction; a record that cannot be taken cuts its slice, and stops it after."""
+        failed: dict[Place, StepFailed] = {}
+        while True:
+            moved = [piece for piece in slices if piece.after != piece.before]
+            if not moved:
+                break
+            try:
+                with metrics.consumer_batch_seconds.labels(self._group).time():
+                    await self._in_one_transaction(moved)
+                metrics.consumer_batches.labels(self._group, "done").inc()
+                break
+            except StepFailed as raised:
+                failed[raised.place] = raised
+                next(piece for piece in slices if piece.place == raised.place).cut(raised.count)
+        for place, failure in failed.items():
+            await self._stop(place, str(failure), failure)
+
+    async def _in_one_transaction(self, slices: Sequence[Slice]) -> None:
+        origin = Origin(self._workplace.service, "projection", "projection")
+        async with self._workplace.pool.acquire() as connection:
+            async with connection.transaction():
+                await _hold_cursor(connection, slices)
+                tx = Transaction(
+                    connection,
+                    self._workplace.tables,
+                    self._workplace.keyring,
+                    self._workplace.now(),
+                    origin,
+                    acting_as("projection"),
+                )
+                await self._batches.apply(tx, slices)
+                tx.before_log(lambda connection: _move_cursor(connection, slices))
+                await tx.finish()
+                crash_point("folded-not-committed")
+            crash_point("committed-not-offset")
+        if tx.facts:
+            self._workplace.committed()
+
+    # --- knowing where we stand --------------------------------------------------------------------------------------
+
+    async def _settle(self, places: Collection[Place]) -> None:
+        """Reads the cursor for these places and seeks. The record just before is read again: it must be the same."""
+        if not places:
+            return
+        async with self._workplace.pool.acquire() as connection:
+            standings = await _read_cursor(connection, places)
+        for place, standing in standings.items():
+            self._held[place] = standing
+            self._in_doubt.discard(place)
+            self._seek(place, standing)
+
+    def _seek(self, place: Place, standing: Standing) -> None:
+        consumer = self._subscriber.consumer
+        partition = TopicPartition(*place)
+        if consumer is not None and partition in consumer.assignment():
+            consumer.seek(partition, max(standing.next_offset - 1, 0))
+
+    def _rewind(self, places: Collection[Place]) -> None:
+        """Seeks back without asking the database, which may be the one that is away; the cursor is read at the next
+        batch, since these places stay in doubt."""
+        for place in places:
+            if standing := self._held.get(place):
+                self._in_doubt.add(place)
+                self._seek(place, standing)
+
+    def _forget(self, places: Collection[Place]) -> None:
+        for place in places:
+            self._held.pop(place, None)
+            self._in_doubt.discard(place)
+
+    async def _keep_settled(self, stopping: asyncio.Event) -> None:
+        """Settles what was assigned anew, also where no record comes; pauses what is stopped; measures the lag."""
+        while not stopping.is_set():
+            try:
+                await self._settle_assigned()
+            except OUTAGES as outage:
+                _log.info("positions not settled", error=f"{type(outage).__name__}: {outage}")
+            await sleep_unless(stopping, SETTLE_SECONDS)
+
+    async def _settle_assigned(self) -> None:
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        assigned = {Place(p.topic, p.partition) for p in consumer.assignment()}
+        async with self._lock:
+            await self._settle([place for place in assigned if place not in self._held])
+            for place in assigned & self._stopped_places():
+                # A pause does not outlive a rebalance, so it is laid again.
+                consumer.pause(TopicPartition(*place))
+        ends = await asyncio.wait_for(consumer.end_offsets([TopicPartition(*place) for place in assigned]), 5)
+        self._ends = {Place(p.topic, p.partition): end for p, end in ends.items()}
+        for place, end in self._ends.items():
+            labels = (self._group, place.topic, str(place.partition))
+            metrics.consumer_lag.labels(*labels).set(max(0, end - self._standing(place)))
+            metrics.consumer_position.labels(*labels).set(self._standing(place))
+            if self._standing(place) > end and place in self._held and place not in self.stopped:
+                await self._stop(
+                    place,
+                    f"{place} ends at offset {end}, but was read up to {self._standing(place)}: the "
+                    "topic was made anew or truncated; restore it, or rebuild what was read from it",
+                )
+
+    def _standing(self, place: Place) -> int:
+        return self._held[place].next_offset if place in self._held else 0
+
+    @property
+    def lag(self) -> int | None:
+        """Records between the cursor and the ends of the assigned partitions; None until that is known."""
+        if not self._ends:
+            return None
+        return sum(max(0, end - self._standing(place)) for place, end in self._ends.items())
+
+    def _stopped_places(self) -> set[Place]:
+        return set(self.stopped)
+
+    # --- trouble -----------------------------------------------------------------------------------------------------
+
+    def _look_twice_at_gaps(self, slices: Sequence[Slice]) -> None:
+        """A partner's records carry no chain: where offsets jump, the place is fetched once more to be sure."""
+        for piece in slices:
+            if piece.place.topic not in self._partner_topics or not piece.arrivals:
+                continue
+            first = piece.arrivals[0].record.offset
+            if first > piece.before.next_offset and self._suspects.get(piece.place) != first:
+                self._suspects[piece.place] = first
+                piece.cut(0)
+                self._seek(piece.place, piece.before)
+            else:
+                self._suspects.pop(piece.place, None)
+
+    async def _mind_trouble(self, piece: Slice) -> None:
+        """A hole is looked at twice, since a seek may mend it; a hole that is still there stops the partition."""
+        trouble, place = piece.trouble, piece.place
+        if trouble is None:
+            if piece.arrivals:
+                self._suspects.pop(place, None)
+            return
+        at = piece.after.next_offset
+        if isinstance(trouble, Hole) and self._suspects.get(place) != at:
+            self._suspects[place] = at
+            await self._settle([place])
+            return
+        await self._stop(place, str(trouble), trouble)
+
+    async def _stop(self, place: Place, reason: str, error: Exception | None = None) -> None:
+        """Stops a partition with an alarm. It is tried again when the process starts again, with mended code."""
+        self.stopped[place] = reason
+        metrics.stopped_partitions.labels(place.topic, str(place.partition)).set(1)
+        _log.error("partition stopped", place=str(place), reason=reason, exc_info=error)
+        consumer = self._subscriber.consumer
+        if consumer is not None and TopicPartition(*place) in consumer.assignment():
+            consumer.pause(TopicPartition(*place))
+        await self._workplace.pool.execute(
+            "UPDATE cursor SET stopped = $3 WHERE topic = $1 AND partition = $2", place.topic, place.partition, reason
+        )
+
+    # --- Kafka -------------------------------------------------------------------------------------------------------
+
+    async def _commit_offsets(self, slices: Sequence[Slice]) -> None:
+        """Tells Kafka where we are, for lag tools alone: nothing is ever read back from there."""
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        assigned = consumer.assignment()
+        offsets = {
+            TopicPartition(*piece.place): piece.after.next_offset
+            for piece in slices
+            if piece.after != piece.before and TopicPartition(*piece.place) in assigned
+        }
+        if not offsets:
+            return
+        try:
+            await asyncio.wait_for(consumer.commit(offsets), COMMIT_SECONDS)
+        except OUTAGES as error:
+            _log.info("offsets not committed", error=type(error).__name__)
+
+    async def _workplace_ready(self) -> None:
+        """Makes a cursor row for each partition that is listened to."""
+        places = [Place(topic, n) for topic in sorted(self._topics) for n in range(TOPICS[topic].partitions)]
+        await self._workplace.pool.execute(
+            """
+            INSERT INTO cursor (topic, partition, next_offset, last_sequence)
+            SELECT topic, partition, 0, -1 FROM unnest($1::text[], $2::smallint[]) AS place (topic, partition)
+            ON CONFLICT DO NOTHING
+            """,
+            [place.topic for place in places],
+            [place.partition for place in places],
+        )
+
+
+def foreign_topics(workplace: Workplace, reactions: Reactions, partners: Sequence[Partner]) -> set[str]:
+    """The topics that a service listens to: those its tables fold and its reactions answer, but its own."""
+    folded = {table.topic for table in workplace.tables}
+    answered = {event.topic for event in reactions.events}
+    taken_in = {partner.topic for partner in partners}
+    own = {topic.name for topic in TOPICS.values() if topic.owner == workplace.service and topic.written_by is None}
+    return (folded | answered | taken_in) - own
+
+
+class _Forgetful(ConsumerRebalanceListener):  # type: ignore[misc]
+    """At a rebalance positions are only forgotten: an exception here would be swallowed."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._consumer._forget([Place(p.topic, p.partition) for p in revoked])
+        self._consumer._ends = {}
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._consumer._forget([Place(p.topic, p.partition) for p in assigned])
+
+
+async def _unparsed(message: Any) -> KafkaMessage:
+    """Our parser never raises: FastStream's own fails a whole batch for one header that is not UTF-8."""
+    records = message if isinstance(message, tuple) else message.raw_message
+    return KafkaMessage(body=b"", raw_message=records, consumer=_NO_CONSUMER)
+
+
+class _NoConsumer:
+    async def commit(self) -> None:
+        raise AssertionError("offsets are committed by the consumer itself")
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        raise AssertionError("positions are sought by the consumer itself")
+
+
+_NO_CONSUMER = _NoConsumer()
+
+
+async def _undecoded(message: Any) -> Any:
+    return message
+
+
+async def _within(work: Any, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(work, seconds)
+    except OUTAGES as error:
+        _log.info("consumer left without farewell", error=type(error).__name__)
+
+
+# --- The cursor -------------------------------------------------------------------------------------------------------
+
+
+async def _read_cursor(connection: Connection, places: Collection[Place]) -> dict[Place, Standing]:
+    rows = await connection.fetch(
+        """
+        SELECT c.topic, c.partition, c.next_offset, c.last_sequence, c.last_event_id
+        FROM cursor c
+        JOIN unnest($1::text[], $2::smallint[]) AS place (topic, partition) USING (topic, partition)
+        """,
+        [place.topic for place in places],
+        [place.partition for place in places],
+    )
+    return {
+        Place(row["topic"], row["partition"]): Standing(row["next_offset"], row["last_sequence"], row["last_event_id"])
+        for row in rows
+    }
+
+
+async def _hold_cursor(connection: Connection, slices: Sequence[Slice]) -> None:
+    """Compares the cursor with the positions held, and keeps it from moving until this transaction ends."""
+    rows = await connection.fetch(
+        """
+        SELECT c.topic, c.partition, c.next_offset
+        FROM cursor c
+        JOIN unnest($1::text[], $2::smallint[]) AS place (topic, partition) USING (topic, partition)
+        ORDER BY c.topic, c.partition
+        FOR UPDATE OF c
+        """,
+        [piece.place.topic for piece in slices],
+        [piece.place.partition for piece in slices],
+    )
+    found = {Place(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    for piece in slices:
+        if found.get(piece.place) != piece.before.next_offset:
+            raise Outrun(f"{piece.place}: held {piece.before.next_offset}, the cursor says {found.get(piece.place)}")
+
+
+async def _move_cursor(connection: Connection, slices: Sequence[Slice]) -> None:
+    await connection.execute(
+        """
+        UPDATE cursor c
+        SET next_offset = moved.next_offset, last_sequence = moved.last_sequence,
+            last_event_id = moved.last_event_id, stopped = NULL
+        FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[])
+             AS moved (topic, partition, next_offset, last_sequence, last_event_id)
+        WHERE c.topic = moved.topic AND c.partition = moved.partition
+        """,
+        [piece.place.topic for piece in slices],
+        [piece.place.partition for piece in slices],
+        [piece.after.next_offset for piece in slices],
+        [piece.after.last_sequence for piece in slices],
+        [piece.after.last_event_id for piece in slices],
+    )

@@ -1,0 +1,39 @@
+"""The database: connecting and migrating."""
+
+from pathlib import Path
+
+import asyncpg
+from yoyo import get_backend, read_migrations
+
+KIT_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+async def open_pool(url: str, *, size: int = 10) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool of connections; each statement may take a minute at most, so that nothing hangs for ever."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        command_timeout=60,
+        server_settings={"application_name": "entas", "timezone": "UTC", "idle_in_transaction_session_timeout": "60s"},
+    )
+
+
+def migrate(url: str, folder: Path) -> list[str]:
+    """Brings the database up to date: the kit's migrations, then the service's. Returns the names of those applied.
+
+    Safe to run from several processes at once: one takes the lock, the others wait and find nothing to do.
+    """
+    backend = get_backend(_for_psycopg(url))
+    try:
+        migrations = read_migrations(str(KIT_MIGRATIONS), str(folder))
+        with backend.lock():
+            waiting = backend.to_apply(migrations)
+            backend.apply_migrations(waiting)
+            return [migration.id for migration in waiting]
+    finally:
+        backend.connection.close()
+
+
+def _for_psycopg(url: str) -> str:
+    return "postgresql+psycopg://" + url.partition("://")[2]

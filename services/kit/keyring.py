@@ -1,0 +1,85 @@
+"""Whose keys: where a service gets the keys that seal and open personal data."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from services.kit.keys import KeySource, new_wrapped_keys, unwrap
+from services.kit.refusal import Refused
+from services.kit.rows import Connection
+
+
+class Keyring(Protocol):
+    """The keys of subjects: persons, and the households they live in."""
+
+    async def to_seal(self, connection: Connection, subjects: Collection[str]) -> dict[str, bytes]:
+        """A key for each subject. Raises `Refused` for one whose key was destroyed."""
+
+    async def to_open(self, connection: Connection, subjects: Collection[str], purpose: str) -> dict[str, bytes]:
+        """The keys there are; a subject that was erased, or never had one, is missing."""
+
+
+class LocalKeys:
+    """The registry is the key authority: keys live wrapped under the master key in its table `person_key`.
+
+    A subject that was erased keeps its row without a key, so that nobody makes a new one by accident.
+    """
+
+    def __init__(self, master: bytes) -> None:
+        self._master = master
+
+    async def to_seal(self, connection: Connection, subjects: Collection[str]) -> dict[str, bytes]:
+        """A key for each subject, made in this transaction where there is none yet."""
+        wrapped = await _wrapped_keys(connection, subjects)
+        if erased := [subject for subject, key in wrapped.items() if key is None]:
+            raise Refused("person-erased", f"The key of {erased[0]} was destroyed; nothing can be sealed under it.")
+        keys = {subject: unwrap(self._master, subject, key) for subject, key in wrapped.items() if key is not None}
+        new = [subject for subject in subjects if subject not in keys]
+        made = new_wrapped_keys(self._master, new)
+        if made:
+            await _insert_keys(connection, new, [wrapped_key for _, wrapped_key in made])
+        return keys | {subject: key for subject, (key, _) in zip(new, made, strict=True)}
+
+    async def to_open(self, connection: Connection, subjects: Collection[str], purpose: str) -> dict[str, bytes]:
+        wrapped = await _wrapped_keys(connection, subjects)
+        return {subject: unwrap(self._master, subject, key) for subject, key in wrapped.items() if key is not None}
+
+
+class BorrowedKeys:
+    """Every other service asks the registry, in batches. What it seals is sealed under a key that already exists."""
+
+    def __init__(self, source: KeySource) -> None:
+        self._source = source
+
+    async def to_seal(self, connection: Connection, subjects: Collection[str]) -> dict[str, bytes]:
+        keys = await self._source.keys(subjects, "seal") if subjects else {}
+        if missing := [subject for subject in subjects if subject not in keys]:
+            raise Refused("person-erased", f"The registry has no key for {missing[0]}: unknown, or erased.")
+        return keys
+
+    async def to_open(self, connection: Connection, subjects: Collection[str], purpose: str) -> dict[str, bytes]:
+        return await self._source.keys(subjects, purpose) if subjects else {}
+
+
+async def erase_key(connection: Connection, subject: str) -> bool:
+    """Destroys a subject's key for good. False if it was destroyed before or never was."""
+    done = await connection.fetchval(
+        "UPDATE person_key SET wrapped = NULL, erased_at = now() WHERE subject_id = $1 AND wrapped IS NOT NULL "
+        "RETURNING true",
+        subject,
+    )
+    return done is True
+
+
+async def _wrapped_keys(connection: Connection, subjects: Collection[str]) -> dict[str, bytes | None]:
+    rows = await connection.fetch(
+        "SELECT subject_id, wrapped FROM person_key WHERE subject_id = ANY($1::text[])", list(subjects)
+    )
+    return {row["subject_id"]: row["wrapped"] for row in rows}
+
+
+async def _insert_keys(connection: Connection, subjects: list[str], wrapped: list[bytes]) -> None:
+    await connection.execute(
+        "INSERT INTO person_key (subject_id, wrapped) SELECT * FROM unnest($1::text[], $2::bytea[])",
+        subjects,
+        wrapped,
+    )

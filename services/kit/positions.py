@@ -1,0 +1,129 @@
+"""Where a consumer stands in each partition, and which of the records it is handed are new, copies, or after a hole."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from contracts.envelope import NOTHING_BEFORE, Envelope, Unreadable, read_headers
+
+Record = Any  # aiokafka.ConsumerRecord
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a partition was read, as the cursor says: the offset to read next, the last sequence and event taken."""
+
+    next_offset: int = 0
+    last_sequence: int = NOTHING_BEFORE
+    last_event_id: str | None = None
+
+
+class Hole(Exception):
+    """A record says that others stand before it which were not seen."""
+
+
+class Recreated(Exception):
+    """The partition does not hold what was read from it before: the topic was made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record that is to be taken, with its envelope where its topic is one of ours."""
+
+    record: Record
+    envelope: Envelope | None
+    after: Standing
+
+
+@dataclass(slots=True)
+class Slice:
+    """What is to be taken from one partition, up to the first record that gives trouble."""
+
+    place: Place
+    before: Standing
+    after: Standing
+    arrivals: list[Arrival] = field(default_factory=list)
+    copies: int = 0
+    trouble: Hole | Recreated | Unreadable | None = None
+
+    def cut(self, count: int) -> None:
+        """Keeps the first `count` arrivals only: the one after them is where the partition comes to stand."""
+        del self.arrivals[count:]
+        self.after = self.arrivals[-1].after if self.arrivals else self.before
+        self.trouble = None
+
+
+def take(place: Place, standing: Standing, records: Iterable[Record], *, chained: bool) -> Slice:
+    """What of these records follows the standing.
+
+    A chained topic is one of ours: each record names its sequence and the one before it in its partition. A whole copy
+    of a batch is dropped by sequence; a record whose predecessor was not seen is a hole. Offsets may have gaps.
+    """
+    piece = Slice(place, standing, standing)
+    for record in records:
+        if record.offset < standing.next_offset:
+            if made_anew(standing, record):
+                piece.trouble = Recreated(
+                    f"{place} holds another event at offset {record.offset} than the one read there before: the "
+                    "topic was made anew; restore it, or rebuild what was read from it"
+                )
+                return piece
+            continue
+        if not chained:
+            piece.after = Standing(record.offset + 1, standing.last_sequence, id_of(record))
+            piece.arrivals.append(Arrival(record, None, piece.after))
+            continue
+        try:
+            envelope, position = read_headers(record.topic, record.headers)
+        except Unreadable as error:
+            piece.trouble = Unreadable(f"{place} offset {record.offset}: {error}")
+            return piece
+        last = piece.after.last_sequence
+        if position.sequence <= last:
+            piece.copies += 1
+            piece.after = Standing(record.offset + 1, last, envelope.id)
+        elif position.previous_sequence > last:
+            piece.trouble = Hole(
+                f"{place} offset {record.offset}: sequence {position.sequence} follows {position.previous_sequence}, "
+                f"but {last} was the last one seen"
+            )
+            return piece
+        else:
+            piece.after = Standing(record.offset + 1, position.sequence, envelope.id)
+            piece.arrivals.append(Arrival(record, envelope, piece.after))
+    return piece
+
+
+def made_anew(standing: Standing, record: Record) -> bool:
+    """Whether the record just before the standing, read again after a start, is another one than was read then."""
+    return (
+        record.offset == standing.next_offset - 1
+        and standing.last_event_id is not None
+        and id_of(record) != standing.last_event_id
+    )
+
+
+def id_of(record: Record) -> str | None:
+    """The CloudEvents id in a record's headers, where there is a readable one."""
+    for name, value in record.headers:
+        if name == "ce_id" and value is not None:
+            return bytes(value).decode("utf-8", "replace")[:200]
+    return None
+
+
+def by_place(records: Sequence[Record]) -> dict[Place, list[Record]]:
+    """The records of each partition, in their order."""
+    places: dict[Place, list[Record]] = {}
+    for record in records:
+        places.setdefault(Place(record.topic, record.partition), []).append(record)
+    return places

@@ -1,0 +1,262 @@
+"""One transaction: load, decide, fold, and at its end write tables, answer, log and outbox, in that order."""
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import uuid_utils
+
+from contracts.envelope import Envelope, Event, PersonalRecord, Sealing
+from contracts.topics import TOPICS
+from services.kit import log
+from services.kit.auth import EVERYWHERE, Principal
+from services.kit.crash import crash_point
+from services.kit.keyring import Keyring
+from services.kit.keys import open_sealed, seal
+from services.kit.rows import Connection, Rows
+from services.kit.table import Key, Table
+
+Row = TypeVar("Row")
+Record = TypeVar("Record", bound=PersonalRecord)
+SealedText = tuple[str, str | None, str | None]  # subject id, the event that sealed it, the sealed text
+
+
+def acting_as(name: str) -> Principal:
+    """The principal of a part of the service itself: "timer:expire_verifications", "importer", "projection"."""
+    return Principal(name, frozenset({"system"}), (EVERYWHERE,))
+
+
+def new_id() -> str:
+    """A UUIDv7: unique anywhere, and roughly in the order of making."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who acts, in which log, and what a chain of causes is called."""
+
+    service: str  # "registry": the log's source is /entas/registry
+    actor: str
+    correlation_id: str
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def source(self) -> str:
+        return f"/entas/{self.service}"
+
+
+class Transaction:
+    """What a command, a timer, a job or a batch of facts works in. It never commits by itself: `begin` does."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Sequence[Table[Any]],
+        keyring: Keyring,
+        now: datetime,
+        origin: Origin,
+        principal: Principal,
+    ) -> None:
+        self.connection = connection
+        self.now = now
+        self.principal = principal
+        self.facts = 0
+        self.working_set = Rows(tables)
+        self._keyring = keyring
+        self._origin = origin
+        self._entries: list[log.Entry] = []
+        self._before_log: list[Callable[[Connection], Awaitable[None]]] = []
+
+    # --- loading -----------------------------------------------------------------------------------------------------
+
+    async def row(self, table: Table[Row], *key: str) -> Row | None:
+        """The row as this transaction sees it, locked; None where there is none."""
+        await self.working_set.load(self.connection, table, [key])
+        return self.working_set.get(table, *key)
+
+    async def rows(self, table: Table[Row], keys: Iterable[Key]) -> list[Row | None]:
+        """The rows of these keys in their order, locked, by one query."""
+        wanted = list(keys)
+        await self.working_set.load(self.connection, table, wanted)
+        return [self.working_set.get(table, *key) for key in wanted]
+
+    async def stream_rows(self, table: Table[Row], stream: str) -> list[Row]:
+        """Every row of a stream, locked, in the order of their keys."""
+        await self.working_set.load_streams(self.connection, table, [stream])
+        return self.working_set.of_stream(table, stream)
+
+    async def load_streams(self, table: Table[Any], streams: Iterable[str]) -> None:
+        """Makes every row of these streams known by one query; read them with `stream_rows`."""
+        await self.working_set.load_streams(self.connection, table, streams)
+
+    # --- deciding ----------------------------------------------------------------------------------------------------
+
+    async def decide(self, events: Iterable[Event], *, cause: Envelope | None = None) -> None:
+        """Takes what a decision returned: seals it, folds it, and puts it on the log when the transaction ends.
+
+        Raises `Refused` if a record would be too large for Kafka, or its subject was erased.
+        """
+        decided = list(events)
+        if not decided:
+            return
+        await self.working_set.load_touched(self.connection, decided)
+        for table in {event.topic: self.working_set.head(event.topic) for event in decided}.values():
+            await self.working_set.load(
+                self.connection, table, [(event.key,) for event in decided if event.topic == table.topic]
+            )
+        keys = await self._sealing_keys(decided)
+        recorded = datetime.now(UTC)
+        for event in decided:
+            self._take(event, cause, keys, recorded)
+
+    def _take(self, event: Event, cause: Envelope | None, keys: dict[str, bytes], recorded: datetime) -> None:
+        if TOPICS[event.topic].owner != self._origin.service:
+            raise TypeError(f"{self._origin.service} may not publish {event.ce_type}")
+        head = self.working_set.head(event.topic)
+        row = self.working_set.get(head, event.key)
+        envelope = Envelope(
+            id=new_id(),
+            type=event.ce_type,
+            source=self._origin.source,
+            topic=event.topic,
+            key=event.key,
+            version=1 if row is None else row.version + 1,
+            time=self.now,
+            recorded=recorded,
+            actor=self._origin.actor,
+            correlation_id=self._origin.correlation_id if cause is None else cause.correlation_id,
+            causation_id=self._origin.causation_id if cause is None else cause.id,
+            traceparent=self._origin.traceparent if cause is None else cause.traceparent,
+        )
+        sealed = _sealed(event, envelope.id, keys)
+        self.working_set.fold(sealed, envelope)
+        after: Any = self.working_set.get(head, event.key)
+        entry = log.Entry(envelope, after.area_code, sealed.to_bytes())
+        log.refuse_oversized(entry)
+        self._entries.append(entry)
+        self.facts += 1
+
+    async def _sealing_keys(self, events: Sequence[Event]) -> dict[str, bytes]:
+        subjects = {
+            subject
+            for event in events
+            if isinstance(event, Sealing)
+            for subject, record in event.personal.items()
+            if isinstance(record, PersonalRecord)
+        }
+        return await self._keyring.to_seal(self.connection, subjects) if subjects else {}
+
+    def before_log(self, write: Callable[[Connection], Awaitable[None]]) -> None:
+        """Has `write` change what stands outside the fold (a derived index) in this transaction, before the log."""
+        self._before_log.append(write)
+
+    # --- personal data -----------------------------------------------------------------------------------------------
+
+    async def open(self, sealed: Iterable[SealedText], record: type[Record], purpose: str) -> list[Record | None]:
+        """Decrypts, in order; None for a subject that was erased or has nothing sealed. The look is in the read log."""
+        return await open_records(
+            self.connection, self._keyring, list(sealed), record, purpose, self.principal, self._origin.correlation_id
+        )
+
+    # --- checking ----------------------------------------------------------------------------------------------------
+
+    def authorise(self, area_code: str) -> None:
+        """Raises `Refused` (403) unless the caller's areas cover this one."""
+        self.principal.must_cover(area_code)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    async def finish(self, answer: Callable[[Connection], Awaitable[None]] | None = None) -> None:
+        """Writes everything; the caller commits. The log and its outbox come last."""
+        await self.working_set.write(self.connection)
+        for write in self._before_log:
+            await write(self.connection)
+        if answer is not None:
+            await answer(self.connection)
+        crash_point("command-before-commit")
+        await log.append(self.connection, self._entries)
+
+    def areas_touched(self) -> Counter[str]:
+        """How many of this transaction's facts concern which area."""
+        return Counter(entry.area_code for entry in self._entries)
+
+
+def _sealed(event: Event, event_id: str, keys: dict[str, bytes]) -> Event:
+    if not isinstance(event, Sealing):
+        return event
+    personal = {
+        subject: seal(keys[subject], record.model_dump_json(exclude_none=True).encode(), event_id, subject)
+        if isinstance(record, PersonalRecord)
+        else record
+        for subject, record in event.personal.items()
+    }
+    return event.model_copy(update={"personal": personal})
+
+
+async def open_records(
+    connection: Connection,
+    keyring: Keyring,
+    sealed: Sequence[SealedText],
+    record: type[Record],
+    purpose: str,
+    principal: Principal,
+    correlation_id: str,
+) -> list[Record | None]:
+    """Decrypts records in one batch and appends who looked at whom, and why, to the read log."""
+    subjects = sorted({subject for subject, _, text in sealed if text is not None})
+    keys = await keyring.to_open(connection, subjects, purpose)
+    if subjects:
+        await connection.execute(
+            """
+            INSERT INTO read_log (subject_id, reader, purpose, fields, correlation_id)
+            SELECT subject, $2, $3, $4::text[], $5 FROM unnest($1::text[]) AS subject
+            """,
+            subjects,
+            principal.subject,
+            purpose,
+            list(record.model_fields),
+            correlation_id,
+        )
+    return [
+        None
+        if text is None or event_id is None or subject not in keys
+        else record.model_validate_json(open_sealed(keys[subject], text, event_id, subject))
+        for subject, event_id, text in sealed
+    ]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What every transaction of a process shares."""
+
+    service: str
+    pool: Any  # asyncpg.Pool
+    tables: tuple[Table[Any], ...]
+    keyring: Keyring
+    now: Callable[[], datetime]
+    committed: Callable[[], None]  # tells the relay, after the commit and coalesced
+
+    @asynccontextmanager
+    async def transaction(
+        self, principal: Principal, *, correlation_id: str | None = None, causation_id: str | None = None
+    ) -> AsyncIterator[Transaction]:
+        """A transaction for a timer or a job: commits at the end of the block, rolls back if it raises."""
+        origin = Origin(self.service, principal.subject, correlation_id or str(uuid.uuid4()), causation_id)
+        async with self.pool.acquire() as connection:
+            async with connection.transaction():
+                tx = Transaction(connection, self.tables, self.keyring, self.now(), origin, principal)
+                yield tx
+                await tx.finish()
+            crash_point("command-after-commit")
+        if tx.facts:
+            self.committed()
+
+
+def caused_by(origin: Origin, envelope: Envelope) -> Origin:
+    """The origin of what a fact of another log causes here."""
+    return replace(origin, correlation_id=envelope.correlation_id, causation_id=envelope.id)

@@ -1,0 +1,265 @@
+"""The consumer on a real Kafka: each fact has its effect exactly once, whatever is copied, cut, killed or raised."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from contracts.envelope import Position, headers_of
+from services.kit.consumer import Consumer
+from services.kit.reactions import Reactions, Step
+from tests.support.databases import FreshDatabase
+from tests.support.lab import Lab, Site, all_records, eventually, make_topics, relay_of, running, site
+
+PLANTED = 13
+
+
+@pytest.fixture
+def lab():
+    made = Lab()
+    yield made
+    made.forget()
+
+
+def consumer_of(reader: Site, kafka: str, reactions: Reactions | None = None) -> Consumer:
+    return Consumer(reader.workplace, kafka, reactions or Reactions(), ())
+
+
+async def publish(publisher: Site, count: int, counters: int = 7) -> None:
+    for n in range(0, count, 10):
+        facts = [publisher.lab.Counted(counter_id=f"c{(n + i) % counters}", amount=n + i) for i in range(10)]
+        await publisher.decide(*facts)
+
+
+async def same_totals(publisher: Site, reader: Site) -> bool:
+    return await publisher.totals() == await reader.totals()
+
+
+async def test_a_projection_comes_to_equal_the_publishers_table(lab: Lab, fresh_database: FreshDatabase, kafka: str):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        consumer = consumer_of(reader, kafka)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+            await publish(publisher, 300)
+            await eventually(lambda: same_totals(publisher, reader))
+        oracle: dict[str, tuple[int, int]] = {}
+        for n in range(300):
+            times, total = oracle.get(f"c{n % 7}", (0, 0))
+            oracle[f"c{n % 7}"] = (times + 1, total + n)
+        assert await reader.totals() == oracle
+        assert consumer.stopped == {}
+
+
+async def test_whole_copies_and_a_restart_change_nothing(lab: Lab, fresh_database: FreshDatabase, kafka: str):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        async with running(relay_of(publisher, kafka).run, consumer_of(reader, kafka).run):
+            await publish(publisher, 100)
+            await eventually(lambda: same_totals(publisher, reader))
+        await publisher.pool.execute(
+            "UPDATE sealed_batch SET sent_at = NULL WHERE batch_no = (SELECT max(batch_no) FROM sealed_batch)"
+        )
+        async with running(relay_of(publisher, kafka).run, consumer_of(reader, kafka).run):
+            await publish(publisher, 100)
+            await eventually(lambda: same_totals(publisher, reader))
+        assert len(await all_records(kafka, lab.topic)) > 200
+
+
+async def test_two_members_share_the_work_and_none_of_it_is_done_twice(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        first, second = consumer_of(reader, kafka), consumer_of(reader, kafka)
+        async with running(relay_of(publisher, kafka).run, first.run):
+            await publish(publisher, 200)
+            async with running(second.run):
+                await publish(publisher, 200)
+                await eventually(lambda: same_totals(publisher, reader))
+            # The second has left: its partitions come back to the first.
+            await publish(publisher, 200)
+            await eventually(lambda: same_totals(publisher, reader))
+
+
+async def test_a_member_with_an_outdated_position_changes_nothing(lab: Lab, fresh_database: FreshDatabase, kafka: str):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        consumer = consumer_of(reader, kafka)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+            await publish(publisher, 50)
+            await eventually(lambda: same_totals(publisher, reader))
+            # Another member, as it were, has read on and its work was undone by nobody: the cursor is ahead.
+            held = dict(consumer._held)
+            before = await reader.totals()
+            await reader.pool.execute("UPDATE cursor SET next_offset = next_offset + 1000")
+            await publish(publisher, 50)
+            await asyncio.sleep(1)
+            assert await reader.totals() == before, "a compare-and-set that fails folds nothing"
+            for place, standing in held.items():
+                await reader.pool.execute(
+                    "UPDATE cursor SET next_offset = $3, stopped = NULL WHERE topic = $1 AND partition = $2",
+                    *place,
+                    standing.next_offset,
+                )
+        async with running(consumer_of(reader, kafka).run):
+            await eventually(lambda: same_totals(publisher, reader))
+
+
+async def test_a_handler_that_raises_in_the_middle_skips_nothing(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        consumer = consumer_of(reader, kafka)
+        real, raised = consumer._batches.apply, 0
+
+        async def sometimes(tx: Any, slices: Any) -> None:
+            nonlocal raised
+            raised += 1
+            if raised in (1, 3):
+                raise RuntimeError("planted before")
+            await real(tx, slices)
+            if raised in (2, 5):
+                raise asyncpg.ConnectionDoesNotExistError("planted after")
+
+        monkeypatch.setattr(consumer._batches, "apply", sometimes)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+            for _ in range(4):
+                await publish(publisher, 50)
+                await asyncio.sleep(0.2)
+            # Nothing is published any more: the tail must be read though the topic is quiet.
+            await eventually(lambda: same_totals(publisher, reader))
+        assert raised > 5
+
+
+async def test_a_fold_that_raises_stops_its_partition_there_and_no_other(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    reactions = Reactions()
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    @reactions.on(lab.Counted, loads=nothing)
+    def refuses_thirteen(step: Step[Any, None]) -> list[Any]:
+        if step.event.amount == PLANTED and step.event.counter_id == "bad":
+            raise ZeroDivisionError("planted")
+        return []
+
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        await publisher.decide(*[lab.Counted(counter_id="bad", amount=n) for n in (1, 2, PLANTED, 3)])
+        await publish(publisher, 100, counters=30)
+        consumer = consumer_of(reader, kafka, reactions)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+
+            async def the_rest_arrived() -> bool:
+                done, all_ = await reader.totals(), await publisher.totals()
+                stopped = {p.partition for p in consumer.stopped}
+                others = [
+                    r["stream"]
+                    for r in await publisher.rows("SELECT DISTINCT stream, partition FROM log")
+                    if r["partition"] not in stopped
+                ]
+                return len(stopped) == 1 and all(done.get(c) == all_[c] for c in others)
+
+            await eventually(the_rest_arrived)
+            assert (await reader.totals())["bad"] == (2, 3), (
+                "what stands before the failure is folded, nothing after it"
+            )
+            [reason] = consumer.stopped.values()
+            assert "ZeroDivisionError: planted" in reason
+            assert "refuses_thirteen" in reason
+            [row] = await reader.rows("SELECT stopped FROM cursor WHERE stopped IS NOT NULL")
+            assert row["stopped"] == reason
+        # Mended code is deployed: the partition goes on where it stood.
+        mended = consumer_of(reader, kafka)
+        async with running(mended.run):
+            await eventually(lambda: same_totals(publisher, reader))
+        assert await reader.rows("SELECT stopped FROM cursor WHERE stopped IS NOT NULL") == []
+
+
+async def test_a_hole_in_the_chain_stops_the_partition_with_an_alarm(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        async with running(relay_of(publisher, kafka).run):
+            await publisher.decide(*[lab.Counted(counter_id="c1", amount=1) for _ in range(3)])
+            await eventually(lambda: _sent(publisher))
+        [*_, last] = await all_records(kafka, lab.topic)
+        # A record whose predecessor never reached Kafka, as after a loss.
+        lost = Position(last.position.sequence + 2, last.position.sequence + 1)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka)
+        await producer.start()
+        await producer.send_and_wait(
+            lab.topic, last.value, b"c1", partition=last.partition, headers=headers_of(last.envelope, lost)
+        )
+        await producer.stop()
+        consumer = consumer_of(reader, kafka)
+        async with running(consumer.run):
+            await eventually(lambda: _stopped(consumer))
+        [reason] = consumer.stopped.values()
+        assert f"sequence {lost.sequence} follows {lost.previous_sequence}" in reason
+        assert (await reader.totals())["c1"] == (3, 3)
+
+
+async def _sent(publisher: Site) -> bool:
+    return not await publisher.rows("SELECT 1 FROM outbox")
+
+
+async def _stopped(consumer: Consumer) -> bool:
+    return bool(consumer.stopped)
+
+
+async def test_a_newer_version_stops_its_partition_and_says_what_to_deploy(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        async with running(relay_of(publisher, kafka).run):
+            await publisher.decide(lab.Counted(counter_id="c1", amount=1))
+            await eventually(lambda: _sent(publisher))
+        [only] = await all_records(kafka, lab.topic)
+        newer = only.envelope.type.replace(".v1", ".v2")
+        headers = [
+            (name, newer.encode() if name == "ce_type" else value)
+            for name, value in headers_of(only.envelope, Position(1, 0))
+        ]
+        producer = AIOKafkaProducer(bootstrap_servers=kafka)
+        await producer.start()
+        await producer.send_and_wait(lab.topic, only.value, b"c1", partition=only.partition, headers=headers)
+        await producer.stop()
+        consumer = consumer_of(reader, kafka)
+        async with running(consumer.run):
+            await eventually(lambda: _stopped(consumer))
+        [reason] = consumer.stopped.values()
+        assert f"{newer} is newer than version 1" in reason
+        assert "deploy" in reason
+        assert (await reader.totals())["c1"] == (1, 1)
