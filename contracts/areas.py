@@ -46,11 +46,11 @@ class UnknownArea(LookupError):
         )
 
 
-# --- What a code alone says ---------------------------------------------------------------------------------------------
+# --- What a code alone says ------------------------------------------------------------------------------------------
 
 
 def normalise(text: str) -> AreaCode:
-    """Gives the dotted form of "5201012001", " 52.01.01.2001 " and the like. Raises InvalidAreaCode for anything else."""
+    """Gives the dotted form of "5201012001", " 52.01.01.2001 " and the like. Else raises InvalidAreaCode."""
     parts = _CODE.fullmatch(text.strip())
     if parts is None:
         raise InvalidAreaCode
@@ -83,7 +83,7 @@ def at_level(code: AreaCode, wanted: Level) -> AreaCode:
 
 
 def covers(prefix: str, code: AreaCode) -> bool:
-    """Whether the area `prefix` is `code` or holds it. Segments count: "52.0" does not cover "52.01"; "*" covers all."""
+    """Whether the area `prefix` is `code` or holds it, by segments: "52.0" does not cover "52.01"; "*" covers all."""
     return code == prefix or prefix == EVERYWHERE or (prefix != "" and code.startswith(prefix + "."))
 
 
@@ -101,7 +101,7 @@ _CODE = re.compile(r"([0-9]{2})(?:\.?([0-9]{2})(?:\.?([0-9]{2})(?:\.?([0-9]{4}))
 _LENGTHS = {Level.PROVINCE: 2, Level.KABUPATEN: 5, Level.KECAMATAN: 8, Level.VILLAGE: 13}
 _LEVELS = {length: level for level, length in _LENGTHS.items()}
 
-# --- What the reference list says ---------------------------------------------------------------------------------------
+# --- What the reference list says ------------------------------------------------------------------------------------
 
 
 def name(code: AreaCode) -> str:
@@ -153,7 +153,7 @@ class _Reference:
 @cache
 def _reference() -> _Reference:
     with (Path(__file__).parent / "reference" / "areas.csv").open(encoding="utf-8", newline="") as lines:
-        names = {code: name for code, name in list(csv.reader(lines))[1:]}
+        names = dict(list(csv.reader(lines))[1:])
     children: dict[AreaCode, list[AreaCode]] = {}
     for code in sorted(names):
         children.setdefault(parent(code) or "", []).append(code)

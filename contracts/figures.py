@@ -36,9 +36,7 @@ def figures(
     return tuple(
         figure
         for figure in _figures()
-        if area_code in (None, figure.area_code)
-        and measure in (None, figure.measure)
-        and year in (None, figure.year)
+        if area_code in (None, figure.area_code) and measure in (None, figure.measure) and year in (None, figure.year)
     )
 
 
