@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.kit import metrics, problems
+from services.kit import figures, metrics, problems
 from services.kit.auth import Verifier
 from services.kit.http import Replayed, TimedOut
 from services.kit.logs import bind_correlation, masked
@@ -42,6 +42,7 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
         app.add_exception_handler(outage, _away)
     app.middleware("http")(_accompany)
     app.include_router(service.router)
+    app.include_router(figures.router)
     _add_health(app, health)
     return app
 

@@ -123,7 +123,9 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
 END $$;
 DO $$
 BEGIN
-    EXECUTE format('GRANT entas_reader TO %I', current_user);
+    IF NOT pg_has_role(current_user, 'entas_reader', 'MEMBER') THEN
+        EXECUTE format('GRANT entas_reader TO %I', current_user);
+    END IF;
 END $$;
 GRANT USAGE ON SCHEMA public TO entas_reader;
 
