@@ -143,3 +143,20 @@ async def test_a_service_cannot_publish_the_facts_of_another(lab: Lab, fresh_dat
     async with site(lab, fresh_database, service="other") as place:
         with pytest.raises(TypeError, match="may not publish"):
             await place.decide(lab.Counted(counter_id="c1", amount=5))
+
+
+async def test_the_outbox_is_the_transactions_last_statement(lab: Lab, fresh_database: FreshDatabase):
+    async with site(lab, fresh_database) as place:
+        await place.decide(lab.Counted(counter_id="c1", amount=5))
+        statements: list[str] = []
+        # Whichever connection the transaction gets, its statements are seen.
+        for holder in place.pool._holders:
+            if holder._con is not None:
+                holder._con.add_query_logger(lambda record: statements.append(" ".join(record.query.split())))
+        async with place.workplace.transaction(acting_as("tester")) as tx:
+            await tx.decide([lab.Counted(counter_id="c1", amount=5)])
+            tx.before_log(lambda connection: connection.execute("UPDATE person_key SET wrapped = wrapped"))
+        written = [s for s in statements if s.startswith(("INSERT", "UPDATE", "DELETE", "WITH", "COMMIT"))]
+        assert "INSERT INTO outbox" in written[-2], written
+        assert written[-1].startswith("COMMIT")
+        assert any("INSERT INTO counter" in s for s in written[:-2])

@@ -1,0 +1,175 @@
+"""The faults that `make saboteur` plants: where, what, and the test that must see it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    name: str
+    file: str
+    sound: str  # occurs exactly once in the file
+    broken: str
+    test: str
+
+
+LOG, RELAY, CONSUMER = "tests/kit/test_log.py", "tests/kit/test_relay.py", "tests/kit/test_consumer.py"
+
+FAULTS = (
+    # --- The log ----------------------------------------------------------------------------------------------------
+    Fault(
+        "outbox first, tables after",
+        "services/kit/transaction.py",
+        "        await self.working_set.write(self.connection)\n",
+        "        await log.append(self.connection, self._entries)\n"
+        "        self._entries = []\n"
+        "        await self.working_set.write(self.connection)\n",
+        f"{LOG}::test_the_outbox_is_the_transactions_last_statement",
+    ),
+    Fault(
+        "rows are read without a lock",
+        "services/kit/rows.py",
+        'records = await connection.fetch(sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)',
+        "records = await connection.fetch(sql.select, *arrays)",
+        f"{LOG}::test_commands_on_one_stream_at_once_follow_one_another_without_a_gap",
+    ),
+    Fault(
+        "an oversized event is let through",
+        "services/kit/log.py",
+        "    if size > MAX_RECORD_BYTES:\n",
+        "    if size > 100 * MAX_RECORD_BYTES:\n",
+        f"{LOG}::test_an_event_too_large_for_kafka_is_refused_at_append",
+    ),
+    Fault(
+        "the log can be changed",
+        "services/kit/migrations/0001_log.sql",
+        "CREATE TRIGGER log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON log",
+        "CREATE TRIGGER log_is_append_only BEFORE TRUNCATE ON log",
+        f"{LOG}::test_the_log_is_append_only",
+    ),
+    Fault(
+        "an erased person gets a new key",
+        "services/kit/keyring.py",
+        "        if erased := [subject for subject, key in wrapped.items() if key is None]:\n",
+        "        if erased := []:\n",
+        f"{LOG}::test_an_erased_person_can_be_neither_read_nor_sealed_again",
+    ),
+    Fault(
+        "a look at personal data is not logged",
+        "services/kit/transaction.py",
+        "    if subjects:\n        await connection.execute(\n",
+        "    if not subjects:\n        await connection.execute(\n",
+        f"{LOG}::test_personal_data_is_sealed_before_fold_and_log_and_opens_for_its_person_alone",
+    ),
+    Fault(
+        "rows that fold to nothing stay",
+        "services/kit/rows.py",
+        "            if gone:\n",
+        "            if gone and False:\n",
+        f"{LOG}::test_a_row_that_folds_to_none_is_deleted_and_can_come_again",
+    ),
+    # --- The relay --------------------------------------------------------------------------------------------------
+    Fault(
+        "plain send() instead of one record batch per partition",
+        "services/kit/relay.py",
+        "            sent = [\n"
+        "                await producer.send_batch(builder, topic, partition=partition)\n"
+        "                for (topic, partition), builder in builders.items()\n"
+        "            ]\n",
+        "            sent = [\n"
+        "                await producer.send(\n"
+        "                    e.envelope.topic, e.value, e.envelope.key.encode(), partition=e.partition,\n"
+        "                    headers=headers_of(e.envelope, e.position),\n"
+        "                )\n"
+        "                for e in batch.events\n"
+        "            ]\n",
+        f"{RELAY}::test_one_record_batch_per_partition_holds_a_sealed_batch",
+    ),
+    Fault(
+        "a batch that was not marked sent is forgotten",
+        "services/kit/relay.py",
+        "batch = await self._unsent(connection) or await self._seal(connection)",
+        "batch = await self._seal(connection)",
+        f"{RELAY}::test_a_batch_sealed_but_not_marked_is_sent_again_identical",
+    ),
+    Fault(
+        "the chain names the sequence before, whatever its partition",
+        "services/kit/relay.py",
+        "position = Position(sequence, tails.get(tail, NOTHING_BEFORE))",
+        "position = Position(sequence, sequence - 1)",
+        f"{RELAY}::test_everything_reaches_kafka_in_order_and_chained",
+    ),
+    Fault(
+        "two relays lead at once",
+        "services/kit/relay.py",
+        'while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK):',
+        'while not await connection.fetchval("SELECT $1 > 0", LEADER_LOCK):',
+        f"{RELAY}::test_of_two_relays_one_leads_and_the_other_takes_over",
+    ),
+    Fault(
+        "a leaf does not cover the value",
+        "contracts/envelope.py",
+        "    return hashlib.sha256(value).digest()\n",
+        '    return hashlib.sha256(b"").digest()\n',
+        "tests/contracts/test_proof.py",
+    ),
+    Fault(
+        "batches are not cut at what a record batch holds",
+        "services/kit/relay.py",
+        "        if shares[place] > MAX_BATCH_BYTES and count:\n",
+        "        if shares[place] > 100 * MAX_BATCH_BYTES and count:\n",
+        f"{RELAY}::test_a_large_transaction_is_cut_at_what_a_record_batch_holds",
+    ),
+    # --- The consumer -----------------------------------------------------------------------------------------------
+    Fault(
+        "no compare-and-set of the cursor",
+        "services/kit/consumer.py",
+        "        if found.get(piece.place) != piece.before.next_offset:\n",
+        "        if found.get(piece.place) is None:\n",
+        f"{CONSUMER}::test_a_member_with_an_outdated_position_changes_nothing",
+    ),
+    Fault(
+        "no chain check",
+        "services/kit/positions.py",
+        "        elif position.previous_sequence > last:\n",
+        "        elif position.previous_sequence > last and False:\n",
+        f"{CONSUMER}::test_a_hole_in_the_chain_stops_the_partition_with_an_alarm",
+    ),
+    Fault(
+        "copies are folded again",
+        "services/kit/positions.py",
+        "        if position.sequence <= last:\n",
+        "        if position.sequence < 0:\n",
+        f"{CONSUMER}::test_whole_copies_and_a_restart_change_nothing",
+    ),
+    Fault(
+        "the cursor moves before the fold, in a transaction of its own",
+        "services/kit/consumer.py",
+        "                await _hold_cursor(connection, slices)\n",
+        "                async with self._workplace.pool.acquire() as own:\n"
+        "                    await _move_cursor(own, slices)\n",
+        f"{CONSUMER}::test_a_handler_that_raises_in_the_middle_skips_nothing",
+    ),
+    Fault(
+        "a failed batch is not read again",
+        "services/kit/consumer.py",
+        "                self._rewind(pieces)\n",
+        "                self._in_doubt.clear()\n",
+        f"{CONSUMER}::test_a_handler_that_raises_in_the_middle_skips_nothing",
+    ),
+    Fault(
+        "a fold that raises is skipped",
+        "services/kit/batch.py",
+        "        except Exception as error:\n"
+        "            raise StepFailed(fact.place, fact.count, fact.offset, _named(reaction), error) from error\n",
+        "        except Exception:\n            return\n",
+        f"{CONSUMER}::test_a_fold_that_raises_stops_its_partition_there_and_no_other",
+    ),
+    Fault(
+        "a newer version is skipped",
+        "services/kit/batch.py",
+        "        except NewerVersion as error:\n"
+        '            raise StepFailed(place, count, arrival.record.offset, "it is too new", error) from error\n',
+        "        except NewerVersion:\n            return False\n",
+        f"{CONSUMER}::test_a_newer_version_stops_its_partition_and_says_what_to_deploy",
+    ),
+)
