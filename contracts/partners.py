@@ -53,8 +53,8 @@ class MessageRejected(RejectionFact):
     """A partner's message was not taken in. It is kept sealed for 90 days; publish it again, mended, with a new id."""
 
     system: Open[str]
-    message_id: Pseudonymous[str | None]  # the message's own ce_id, where it had a readable one
-    message_type: Open[str | None]
+    message_id: Pseudonymous[str | None] = None  # the message's own ce_id, where it had a readable one
+    message_type: Open[str | None] = None
     partition: Open[int]
     offset: Open[int]
     faults: Open[tuple[Fault, ...]]

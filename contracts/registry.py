@@ -1,9 +1,8 @@
 """The facts that the registry publishes: who is listed, how poor the lists say they are, and what the field found."""
 
 from datetime import date, datetime
-from enum import StrEnum
 
-from contracts.envelope import Event, Open, Personal, PersonalRecord, Pseudonymous, Sealing, Value
+from contracts.envelope import Event, Open, Personal, PersonalRecord, Pseudonymous, Sealing, Value, Word
 
 HouseholdId = str
 PersonId = str  # a participant's id is the id the person got when first listed
@@ -13,7 +12,7 @@ AreaCode = str  # dotted Kemendagri code: "52", "52.01", "52.01.01", "52.01.01.2
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
-class Finding(StrEnum):
+class Finding(Word):
     """What a facilitator found at the door (the findings seen in NTB)."""
 
     MATCHED = "matched"
@@ -26,7 +25,7 @@ class Finding(StrEnum):
     CIVIL_SERVANT_MILITARY_POLICE = "civil_servant_military_police"
 
 
-class RejectionReason(StrEnum):
+class RejectionReason(Word):
     """Why somebody does not become a participant: a finding at the door, a civil-registry fact, or an officer's."""
 
     DUPLICATE = "duplicate"
@@ -40,18 +39,18 @@ class RejectionReason(StrEnum):
     NOT_ELIGIBLE = "not_eligible"
 
 
-class DelistingReason(StrEnum):
+class DelistingReason(Word):
     NOT_ON_LIST = "not_on_list"  # a newer list of the same source and area does not name it
     MOVED_AWAY = "moved_away"  # out of the areas that are served here
     NO_MEMBERS_LEFT = "no_members_left"
 
 
-class LeavingReason(StrEnum):
+class LeavingReason(Word):
     DECEASED = "deceased"
     MOVED = "moved"
 
 
-class AgeBand(StrEnum):
+class AgeBand(Word):
     """P3KE's age bands in years; what a fact may say of an age without saying the birth date."""
 
     UNDER_7 = "0-6"
@@ -64,13 +63,13 @@ class AgeBand(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Sex(StrEnum):
+class Sex(Word):
     MALE = "male"
     FEMALE = "female"
     UNKNOWN = "unknown"
 
 
-class NominationRoute(StrEnum):
+class NominationRoute(Word):
     """How a person came to be considered."""
 
     TARGETING_LIST = "targeting_list"
@@ -90,8 +89,8 @@ class Rank(Value):
     source: Open[str]  # "P3KE", "DTSEN"
     snapshot_id: Open[SnapshotId]
     dated: Open[date]
-    welfare_decile: Open[int]  # 1 (poorest) .. 10
-    welfare_percentile: Open[int | None] = None  # 1 .. 100; no public list has the column, it is supplied beside it
+    welfare_decile: Pseudonymous[int]  # 1 (poorest) .. 10
+    welfare_percentile: Pseudonymous[int | None] = None  # 1 .. 100; supplied beside the list, which has no such column
 
 
 class LivingConditions(Value):
@@ -283,6 +282,15 @@ class MemberIdentityChecked(HouseholdFact):
     civil_registry_match: Pseudonymous[bool]
 
 
+class MemberCorrected(HouseholdFact, Sealing, seals=(PersonDetails,)):
+    """What was known of a person was wrong and is right now (UU 27/2022 art. 6)."""
+
+    person_id: Pseudonymous[PersonId]
+    sex: Pseudonymous[Sex]
+    age_band: Pseudonymous[AgeBand]
+    adult: Pseudonymous[bool]
+
+
 # --- Participants -----------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +320,7 @@ class VisitRecorded(ParticipantFact, Sealing, seals=(VisitNotes,)):
     """A facilitator was at the door. `visit_id` is given by the facilitator's device: a copy of a visit is dropped."""
 
     visit_id: Pseudonymous[str]
+    area_code: Open[AreaCode]  # where the participant then lived
     facilitator_id: Pseudonymous[str]
     captured_at: Pseudonymous[datetime]  # when it happened, by the device
     received_at: Pseudonymous[datetime]  # when it reached us
@@ -367,7 +376,20 @@ class ParticipantRelocated(ParticipantFact):
     area_code: Open[AreaCode]
 
 
-class PersonErased(ParticipantFact):
-    """The person's key was destroyed: nothing personal about them can be read any more, anywhere."""
+class ParticipantCorrected(ParticipantFact, Sealing, seals=(PersonDetails,)):
+    """What was known of a participant was wrong and is right now; the person's `MemberCorrected` says the same."""
 
+    sex: Pseudonymous[Sex]
+    age_band: Pseudonymous[AgeBand]
+    adult: Pseudonymous[bool]
+
+
+class PersonErased(ParticipantFact):
+    """The person's key was destroyed: nothing personal about them can be read any more, anywhere.
+
+    They take part in nothing from now on. It may be the first fact of its stream: anybody listed may ask for it.
+    """
+
+    household_id: Pseudonymous[HouseholdId]
+    area_code: Open[AreaCode]
     basis: Open[str]  # the legal basis, such as "UU 27/2022 art. 8"

@@ -24,6 +24,7 @@ class Topic:
     audience: Audience
     retention_days: int | None = None  # None: kept for years
     written_by: str | None = None  # the partner system that writes it, for topics that are not ours to write
+    read_by: tuple[str, ...] = ()  # the other services that fold it or react to it
 
     @property
     def events(self) -> tuple[type[Event], ...]:
@@ -37,8 +38,8 @@ def _named(*topics: Topic) -> dict[str, Topic]:
 TOPICS = _named(
     Topic("registry.rules", "registry", 1, Audience.SERVICES),
     Topic("registry.snapshots", "registry", 1, Audience.SERVICES),
-    Topic("registry.households", "registry", 6, Audience.SERVICES),
-    Topic("registry.participants", "registry", 6, Audience.SERVICES),
+    Topic("registry.households", "registry", 6, Audience.SERVICES, read_by=("training",)),
+    Topic("registry.participants", "registry", 6, Audience.SERVICES, read_by=("training",)),
     Topic("training.rules", "training", 1, Audience.SERVICES),
     Topic("training.programmes", "training", 1, Audience.SERVICES),
     Topic("training.cohorts", "training", 6, Audience.PARTNERS),
@@ -57,9 +58,18 @@ def published_by(service: str) -> tuple[Topic, ...]:
     return tuple(topic for topic in TOPICS.values() if topic.owner == service and topic.written_by is None)
 
 
+def heard_by(service: str) -> tuple[Topic, ...]:
+    """The topics that a service takes in: those of other services that it reads, and what partners write to it."""
+    return tuple(
+        topic
+        for topic in TOPICS.values()
+        if service in topic.read_by or (topic.owner == service and topic.written_by is not None)
+    )
+
+
 def carrying(events: Iterable[type[Event]]) -> tuple[str, ...]:
     """The names of the topics that these events travel on, sorted."""
     return tuple(sorted({event.topic for event in events}))
 
 
-__all__ = ["TOPICS", "Audience", "Topic", "carrying", "partners", "published_by", "registry", "training"]
+__all__ = ["TOPICS", "Audience", "Topic", "carrying", "heard_by", "partners", "published_by", "registry", "training"]

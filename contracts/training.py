@@ -1,10 +1,9 @@
 """The facts that training publishes: programmes, cohorts, who got a place, who came, who completed."""
 
 from datetime import date
-from enum import StrEnum
 from typing import Any
 
-from contracts.envelope import Event, Open, Personal, PersonalRecord, Pseudonymous, Sealing, Value, upcaster
+from contracts.envelope import Event, Open, Personal, PersonalRecord, Pseudonymous, Sealing, Value, Word, upcaster
 from contracts.registry import AreaCode, PersonId, Priority
 
 ProgrammeId = str
@@ -14,18 +13,18 @@ CohortId = str
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 
-class DeliveryMode(StrEnum):
+class DeliveryMode(Word):
     CLASSROOM = "classroom"  # di kelas
     ON_SITE = "on_site"  # on the spot, in the village
 
 
-class AttendanceStatus(StrEnum):
+class AttendanceStatus(Word):
     PRESENT = "present"
     ABSENT = "absent"
     EXCUSED = "excused"  # izin or sakit; does not count as present
 
 
-class WithdrawalReason(StrEnum):
+class WithdrawalReason(Word):
     CANNOT_LEAVE_CHILDREN = "cannot_leave_children"
     NOT_CONFIRMED = "not_confirmed"
     VERIFICATION_EXPIRED = "verification_expired"
@@ -35,18 +34,18 @@ class WithdrawalReason(StrEnum):
     OTHER = "other"
 
 
-class NotCompletedReason(StrEnum):
+class NotCompletedReason(Word):
     ATTENDANCE_TOO_LOW = "attendance_too_low"
     NOT_COMPETENT = "not_competent"
 
 
-class AssessmentKind(StrEnum):
+class AssessmentKind(Word):
     PRE_TEST = "pre_test"
     POST_TEST = "post_test"
     UNIT = "unit"  # a competency unit: competent or not yet
 
 
-class CertificateKind(StrEnum):
+class CertificateKind(Word):
     CERTIFICATE = "certificate"  # sertifikat: competent and attended
     LETTER_OF_ATTENDANCE = "letter_of_attendance"  # surat keterangan: attended
 
@@ -164,6 +163,8 @@ class ParticipantEnrolled(CohortFact):
     area_code: Open[AreaCode]  # where the participant lives
     place: Pseudonymous[int]  # 1 .. capacity
     priority: Pseudonymous[Priority]  # what chose them, as it then stood
+    confirm_by: Open[date]  # the last day to say that they will come
+    from_waitlist: Open[bool] = False  # the place was nobody's before; the participant was next in line for it
 
 
 class ParticipantWaitlisted(CohortFact):
@@ -185,16 +186,18 @@ class ParticipantWithdrawn(CohortFact, Sealing, seals=(WithdrawalNote,)):
 
     participant_id: Pseudonymous[PersonId]
     reason: Pseudonymous[WithdrawalReason]
+    place: Pseudonymous[int | None] = None  # the place that is free now; none: they were on the waitlist
 
 
 class ParticipantReplaced(CohortFact):
-    """A place that became free went to somebody else: `participant_id` has it now."""
+    """A place that became free went to the next on the waitlist: `participant_id` has it now."""
 
     participant_id: Pseudonymous[PersonId]
     area_code: Open[AreaCode]
     place: Pseudonymous[int]
     replaces: Pseudonymous[PersonId]
     priority: Pseudonymous[Priority]
+    confirm_by: Open[date]
 
 
 class CohortStarted(CohortFact):
