@@ -5,17 +5,22 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.kit import figures, metrics, problems
 from services.kit.auth import Verifier
-from services.kit.http import Replayed, TimedOut
+from services.kit.http import Replayed, TimedOut, is_streamed
 from services.kit.logs import bind_correlation, masked
 from services.kit.outages import OUTAGES
+from services.kit.refusal import Refused, Unavailable
 from services.kit.service import Service
 from services.kit.settings import Settings
+from services.kit.storable import is_unstorable, unstorable_parts
 from services.kit.transaction import Workplace
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +36,7 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
         summary=service.summary,
         version="0.1.0",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        dependencies=[Depends(_refuse_unstorable)],
     )
     app.state.workplace = workplace
     app.state.settings = settings
@@ -39,8 +45,11 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
     app.add_exception_handler(Replayed, _replayed)
     app.add_exception_handler(TimedOut, _timed_out)
     for outage in OUTAGES:
-        app.add_exception_handler(outage, _away)
-    app.middleware("http")(_accompany)
+        # An `Unavailable` says by itself what does not answer; problems.py knows how to tell it.
+        if outage is not Unavailable:
+            app.add_exception_handler(outage, _away)
+    app.add_exception_handler(asyncpg.PostgresError, _refused_by_database)
+    app.add_middleware(_Accompanied)
     app.include_router(service.router)
     app.include_router(figures.router)
     _add_health(app, health)
@@ -75,31 +84,76 @@ def _add_health(app: FastAPI, health: Health) -> None:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _accompany(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Binds the correlation id to the request, its log lines and its answer, and says how it ended."""
-    given = request.headers.get("x-correlation-id", "")
-    correlation_id = given if _is_plain(given) else str(uuid.uuid4())
-    request.state.correlation_id = correlation_id
-    bind_correlation(correlation_id)
-    started = time.perf_counter()
-    streamed = request.headers.get("content-type", "").startswith("text/csv")
-    if not streamed and int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
-        return problems.problem(
-            request, 413, "too-large", f"A request holds at most {MAX_BODY_BYTES:,} bytes.", remedy="Split it."
+class _Accompanied:
+    """Binds the correlation id to a request, its log lines and its answer; bounds its body; says how it ended."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        given = request.headers.get("x-correlation-id", "")
+        correlation_id = given if _is_plain(given) else str(uuid.uuid4())
+        request.state.correlation_id = correlation_id
+        bind_correlation(correlation_id)
+        started, status = time.perf_counter(), 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Correlation-Id"] = correlation_id
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, _bounded(receive, request), send_with_headers)
+        finally:
+            if not request.url.path.startswith(("/health", "/metrics")):
+                _log.info(
+                    "answered",
+                    method=request.method,
+                    route=getattr(scope.get("route"), "path", None),
+                    status=status,
+                    milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                )
+
+
+def _bounded(receive: Receive, request: Request) -> Receive:
+    """Refuses a body above the limit, by the length it announces or by what really comes. Streamed ones may be any."""
+    announced = request.headers.get("content-length", "")
+    length = int(announced) if announced.isdecimal() else 0
+
+    taken = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if max(taken, length) > MAX_BODY_BYTES and not is_streamed(request):
+            raise HTTPException(413, f"A request holds at most {MAX_BODY_BYTES:,} bytes.")
+        return message
+
+    return receive_bounded
+
+
+async def _refuse_unstorable(request: Request) -> None:
+    """Refuses, by field, what no table can keep: a NUL in a text, a number beyond 64 bits, an infinite one."""
+    # Of the body, what FastAPI has read by now: one that nobody asked for, or that is streamed, is left alone.
+    wrong = unstorable_parts(getattr(request, "_json", None), "body") + unstorable_parts(request.path_params, "path")
+    for name, value in request.query_params.multi_items():
+        wrong += unstorable_parts(value, "query", name)
+    if wrong:
+        raise Refused(
+            "invalid-request",
+            "The request holds values that cannot be kept; nothing was changed.",
+            status=422,
+            fields=wrong,
         )
-    response = await call_next(request)
-    response.headers["X-Correlation-Id"] = correlation_id
-    response.headers.setdefault("Cache-Control", "no-store")
-    if not request.url.path.startswith(("/health", "/metrics")):
-        route = request.scope.get("route")
-        _log.info(
-            "answered",
-            method=request.method,
-            route=getattr(route, "path", None),
-            status=response.status_code,
-            milliseconds=round((time.perf_counter() - started) * 1000, 1),
-        )
-    return response
 
 
 def _is_plain(text: str) -> bool:
@@ -116,6 +170,23 @@ async def _timed_out(request: Request, error: Exception) -> Response:
     return problems.problem(
         request, 504, "not-there-yet", str(error), remedy="Ask again in a moment.", headers={"Retry-After": "1"}
     )
+
+
+async def _refused_by_database(request: Request, error: Exception) -> Response:
+    """A value that the checks at the edge let through is the caller's to mend; anything else is a defect of ours."""
+    if is_unstorable(error):
+        _log.warning("refused by the database", error=type(error).__name__)
+        return problems.problem(
+            request,
+            422,
+            "unstorable-value",
+            "A value is too long, too large or holds a character that cannot be kept; nothing was changed.",
+            remedy="Send shorter texts, and numbers and times that can occur.",
+        )
+    if isinstance(error, asyncpg.UniqueViolationError) and error.table_name in ("log", "person_key"):
+        # Two requests began the same stream at once: this one came second, and will find it when it comes again.
+        return await _away(request, error)
+    raise error
 
 
 async def _away(request: Request, error: Exception) -> Response:

@@ -242,8 +242,7 @@ class Consumer:
             for place in assigned & self._stopped_places():
                 # A pause does not outlive a rebalance, so it is laid again.
                 consumer.pause(TopicPartition(*place))
-        ends = await asyncio.wait_for(consumer.end_offsets([TopicPartition(*place) for place in assigned]), 5)
-        self._ends = {Place(p.topic, p.partition): end for p, end in ends.items()}
+        await self.measure()
         for place, end in self._ends.items():
             labels = (self._group, place.topic, str(place.partition))
             metrics.consumer_lag.labels(*labels).set(max(0, end - self._standing(place)))
@@ -254,6 +253,15 @@ class Consumer:
                     f"{place} ends at offset {end}, but was read up to {self._standing(place)}: the "
                     "topic was made anew or truncated; restore it, or rebuild what was read from it",
                 )
+
+    async def measure(self) -> None:
+        """Asks Kafka where the assigned partitions end, so that `lag` is of this moment and not of a while ago."""
+        consumer = self._subscriber.consumer
+        if consumer is None:
+            return
+        assigned = [TopicPartition(place.topic, place.partition) for place in consumer.assignment()]
+        ends = await asyncio.wait_for(consumer.end_offsets(assigned), 5)
+        self._ends = {Place(p.topic, p.partition): end for p, end in ends.items()}
 
     def _standing(self, place: Place) -> int:
         return self._held[place].next_offset if place in self._held else 0

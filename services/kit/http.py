@@ -5,19 +5,23 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from types import TracebackType
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.encoders import jsonable_encoder
 from pydantic_core import from_json, to_json
 
 from contracts.envelope import PersonalRecord
+from contracts.topics import TOPICS
 from services.kit import metrics
 from services.kit.auth import Principal, requires
 from services.kit.crash import crash_point
 from services.kit.logs import correlation_id
+from services.kit.outages import OUTAGES
+from services.kit.partition import partition_for
 from services.kit.refusal import FieldProblem, Refused, Unavailable
 from services.kit.rows import Connection
 from services.kit.table import Table
@@ -27,6 +31,7 @@ Record = TypeVar("Record", bound=PersonalRecord)
 
 WAIT_SECONDS = 2.0
 _POLL_SECONDS = 0.005
+_LONGEST_POLL_SECONDS = 0.05
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,128}")
 _VERSION_FORM = re.compile(r"(?P<topic>[a-z_.]{1,64})/(?P<key>[A-Za-z0-9._:-]{1,128})=(?P<version>[0-9]{1,9})")
 _ETAG_FORM = re.compile(r'"(?P<version>[0-9]{1,9})"')
@@ -92,8 +97,8 @@ class Work:
     async def __aenter__(self) -> CommandTransaction:
         self._started = time.perf_counter()
         self._connection = await _acquire(self.workplace)
+        self._transaction = self._connection.transaction()
         try:
-            self._transaction = self._connection.transaction()
             await self._transaction.start()
             await self._look_up_answer()
         except BaseException:
@@ -114,13 +119,13 @@ class Work:
     ) -> None:
         if error is not None:
             await self._end(commit=False)
-            self._count("refused" if isinstance(error, Refused) else "failed")
+            self._count(_outcome(error))
             return
         try:
             await self._tx.finish(self._keep_answer)
-        except BaseException:
+        except BaseException as failure:
             await self._end(commit=False)
-            self._count("failed")
+            self._count(_outcome(failure))
             raise
         await self._end(commit=True)
         crash_point("command-after-commit")
@@ -129,13 +134,7 @@ class Work:
             self.workplace.committed()
 
     async def _end(self, *, commit: bool) -> None:
-        try:
-            if commit:
-                await self._transaction.commit()
-            elif not self._connection.is_closed():
-                await self._transaction.rollback()
-        finally:
-            await self.workplace.pool.release(self._connection)
+        await _end(self.workplace, self._connection, self._transaction, commit=commit)
 
     def _count(self, outcome: metrics.CommandOutcome) -> None:
         metrics.commands.labels(self.command, outcome).inc()
@@ -203,6 +202,7 @@ def works_as(*roles: str, streamed: bool = False) -> Callable[..., Awaitable[Wor
         idempotency_key: Annotated[str | None, Header(description="A new value for each new request.")] = None,
         if_match: Annotated[str | None, Header(description='The version you decided on, as `"7"`.')] = None,
     ) -> Work:
+        request.state.streamed = streamed
         body = b"" if streamed else await request.body()
         said = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
         return Work(
@@ -217,6 +217,17 @@ def works_as(*roles: str, streamed: bool = False) -> Callable[..., Awaitable[Wor
         )
 
     return work
+
+
+def is_streamed(request: Request) -> bool:
+    """Whether the endpoint that a request reached streams the body, whatever its size."""
+    return getattr(request.state, "streamed", False)
+
+
+def _outcome(error: BaseException) -> metrics.CommandOutcome:
+    if isinstance(error, Refused):
+        return "refused"
+    return "unavailable" if isinstance(error, OUTAGES) else "failed"
 
 
 def _idempotency_key(key: str | None) -> str:
@@ -265,36 +276,46 @@ class Reads:
         if self.wait_for is not None:
             await _wait_for_version(self.workplace, *self.wait_for)
         self.connection: Connection = await _acquire(self.workplace)
+        self._transaction = self.connection.transaction()
+        self._looked = False
         try:
-            self._transaction = self.connection.transaction(readonly=True)
             await self._transaction.start()
             areas = ",".join(self.principal.areas)
             await self.connection.execute("SELECT set_config('entas.areas', $1, true)", areas)
-            await self.connection.execute("SET LOCAL ROLE entas_reader")
+            await self._as_reader()
         except BaseException:
-            await self.workplace.pool.release(self.connection)
+            await self._end(commit=False)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if not self.connection.is_closed():
-                await self._transaction.rollback()
-        finally:
-            await self.workplace.pool.release(self.connection)
+        # The reader may write nothing, so only the read log, which the service itself keeps, is ever committed.
+        await self._end(commit=self._looked and error is None)
+
+    async def _end(self, *, commit: bool) -> None:
+        await _end(self.workplace, self.connection, self._transaction, commit=commit)
+
+    async def _as_reader(self) -> None:
+        await self.connection.execute("SET LOCAL ROLE entas_reader")
 
     @property
     def now(self) -> Any:
         return self.workplace.now()
 
     async def open(self, sealed: list[SealedText], record: type[Record], purpose: str) -> list[Record | None]:
-        """Decrypts at the last moment; None where erased. Who looked is in the read log before anything is shown."""
-        async with self.workplace.pool.acquire() as own, own.transaction():
-            return await open_records(
-                own, self.workplace.keyring, sealed, record, purpose, self.principal, self.correlation_id
-            )
+        """Decrypts at the last moment; None where erased. Who looked is in the read log before anything is shown:
+        it is committed at the end of the block, and nothing is answered if that fails."""
+        self._looked = True
+        # For this alone the service acts as itself. A second connection would be taken while this one is held: as many
+        # requests as the pool has connections would then wait for one another.
+        await self.connection.execute("SET LOCAL ROLE NONE")
+        opened = await open_records(
+            self.connection, self.workplace.keyring, sealed, record, purpose, self.principal, self.correlation_id
+        )
+        await self._as_reader()
+        return opened
 
 
 def reads_as(*roles: str) -> Callable[..., Awaitable[Reads]]:
@@ -329,31 +350,46 @@ async def _wait_for_version(workplace: Workplace, topic: str, key: str, version:
     """Waits until the projection of this stream has the version. 504 after two seconds; 503 if its partition stands."""
     table = next((table for table in workplace.tables if table.head and table.topic == topic), None)
     if table is None:
-        raise Refused("wait-for-version", f"This service keeps no projection of {topic[:64]}.", status=400)
+        raise Refused(
+            "wait-for-version",
+            "This service keeps no projection of that topic.",
+            status=400,
+            fields=[FieldProblem("header.Wait-For-Version", "names a topic that is not read here", "Leave it out.")],
+        )
     started = time.monotonic()
-    while (reached := await _version(workplace, table, key)) < version:
-        if await _stands_still(workplace, topic):
-            metrics.version_wait_seconds.labels(table.name, "stopped").observe(time.monotonic() - started)
+    while True:
+        reached, stands_still = await _progress_of(workplace, table, key)
+        waited = time.monotonic() - started
+        if reached >= version:
+            metrics.version_wait_seconds.labels(table.name, "reached").observe(waited)
+            return
+        if stands_still:
+            metrics.version_wait_seconds.labels(table.name, "stopped").observe(waited)
             raise Unavailable("projection-stopped", f"A partition of {topic} stands still; its operator knows why.")
-        if time.monotonic() - started > WAIT_SECONDS:
-            metrics.version_wait_seconds.labels(table.name, "timed-out").observe(time.monotonic() - started)
-            raise TimedOut(f"{topic}/{key} has reached version {reached}, not {version} yet.")
-        await asyncio.sleep(_POLL_SECONDS)
-    metrics.version_wait_seconds.labels(table.name, "reached").observe(time.monotonic() - started)
+        if waited > WAIT_SECONDS:
+            metrics.version_wait_seconds.labels(table.name, "timed-out").observe(waited)
+            raise TimedOut(f"The stream has reached version {reached}, not {version} yet.")
+        # Most versions are there within milliseconds; whoever waits longer asks less often.
+        await asyncio.sleep(min(_LONGEST_POLL_SECONDS, _POLL_SECONDS + waited / 10))
 
 
 class TimedOut(Exception):
     """What was waited for did not come in time; the caller may ask again."""
 
 
-async def _version(workplace: Workplace, table: Table[Any], key: str) -> int:
-    sql = f"SELECT version FROM {table.name} WHERE {table.key[0]} = $1"
-    return cast(int, await workplace.pool.fetchval(sql, key) or 0)
-
-
-async def _stands_still(workplace: Workplace, topic: str) -> bool:
-    sql = "SELECT EXISTS (SELECT 1 FROM cursor WHERE topic = $1 AND stopped IS NOT NULL)"
-    return cast(bool, await workplace.pool.fetchval(sql, topic))
+async def _progress_of(workplace: Workplace, table: Table[Any], key: str) -> tuple[int, bool]:
+    """The version that a stream has here (0: none), and whether the partition that it comes by stands still."""
+    sql = f"""
+        SELECT coalesce((SELECT version FROM {table.name} WHERE {table.key[0]} = $1), 0) AS version,
+               EXISTS (SELECT 1 FROM cursor WHERE topic = $2 AND partition = $3 AND stopped IS NOT NULL) AS stopped
+    """
+    partition = partition_for(key, TOPICS[table.topic].partitions)
+    connection = await _acquire(workplace)
+    try:
+        row = await connection.fetchrow(sql, key, table.topic, partition)
+    finally:
+        await workplace.pool.release(connection)
+    return row["version"], row["stopped"]
 
 
 async def _acquire(workplace: Workplace) -> Any:
@@ -361,6 +397,18 @@ async def _acquire(workplace: Workplace) -> Any:
         return await workplace.pool.acquire(timeout=5)
     except TimeoutError:
         raise Unavailable("busy", "All database connections are in use.") from None
+
+
+async def _end(workplace: Workplace, connection: Any, transaction: Any, *, commit: bool) -> None:
+    """Ends a transaction and gives its connection back, whatever becomes of it: the pool resets what it gets back."""
+    try:
+        if commit:
+            await transaction.commit()
+        elif not connection.is_closed():
+            with suppress(*OUTAGES):
+                await transaction.rollback()
+    finally:
+        await workplace.pool.release(connection)
 
 
 __all__ = ["CommandTransaction", "Reads", "Replayed", "TimedOut", "Work", "reads_as", "works_as"]

@@ -33,10 +33,11 @@ class LocalKeys:
         if erased := [subject for subject, key in wrapped.items() if key is None]:
             raise Refused("person-erased", f"The key of {erased[0]} was destroyed; nothing can be sealed under it.")
         keys = {subject: unwrap(self._master, subject, key) for subject, key in wrapped.items() if key is not None}
-        new = [subject for subject in subjects if subject not in keys]
+        new = sorted(subject for subject in subjects if subject not in keys)
         made = new_wrapped_keys(self._master, new)
-        if made:
-            await _insert_keys(connection, new, [wrapped_key for _, wrapped_key in made])
+        if made and not await _insert_keys(connection, new, [wrapped_key for _, wrapped_key in made]):
+            # Another transaction made some of them at the same time, and its keys are the ones that count.
+            return await self.to_seal(connection, subjects)
         return keys | {subject: key for subject, (key, _) in zip(new, made, strict=True)}
 
     async def to_open(self, connection: Connection, subjects: Collection[str], purpose: str) -> dict[str, bytes]:
@@ -77,9 +78,15 @@ async def _wrapped_keys(connection: Connection, subjects: Collection[str]) -> di
     return {row["subject_id"]: row["wrapped"] for row in rows}
 
 
-async def _insert_keys(connection: Connection, subjects: list[str], wrapped: list[bytes]) -> None:
-    await connection.execute(
-        "INSERT INTO person_key (subject_id, wrapped) SELECT * FROM unnest($1::text[], $2::bytea[])",
+async def _insert_keys(connection: Connection, subjects: list[str], wrapped: list[bytes]) -> bool:
+    """False if one of the subjects had a key by then."""
+    status = await connection.execute(
+        """
+        INSERT INTO person_key (subject_id, wrapped)
+        SELECT * FROM unnest($1::text[], $2::bytea[])
+        ON CONFLICT DO NOTHING
+        """,
         subjects,
         wrapped,
     )
+    return int(status.rpartition(" ")[2]) == len(subjects)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -199,6 +199,12 @@ async def _answers(pool: Any) -> bool:
 
 async def _progress(service: Service, workplace: Workplace, relay: Relay, consumer: Consumer) -> dict[str, Any]:
     """What a supervisor, an operator and the steered clock want to know: is everything that happened dealt with?"""
+    lag = None
+    with suppress(*OUTAGES):
+        # Measured now: a lag of a while ago would say that all is dealt with when something has just been sent.
+        async with asyncio.timeout(1):
+            await consumer.measure()
+        lag = consumer.lag
     stopped = {str(place): reason for place, reason in consumer.stopped.items()}
     if relay.defect:
         stopped["relay"] = relay.defect
@@ -207,7 +213,7 @@ async def _progress(service: Service, workplace: Workplace, relay: Relay, consum
         "process": "worker",
         "now": workplace.now(),
         "relay_leads": relay.leading,
-        "lag": consumer.lag,
+        "lag": lag,
         "stopped": stopped,
         "ready": False,
     }

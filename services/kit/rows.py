@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, 
 import asyncpg
 from pydantic import TypeAdapter
 
-from contracts.envelope import Envelope, Event
+from contracts.envelope import Envelope, Event, reading
 from services.kit.table import Key, Table, WholeStream
 
 if TYPE_CHECKING:
@@ -110,8 +110,16 @@ class Statements(Generic[Row]):
         self.delete = f"DELETE FROM {table.name} t USING unnest({wanted}) AS gone({', '.join(key)}) WHERE {gone}"
 
     def row(self, record: asyncpg.Record) -> Row:
+        return self.rows([record])[0]
+
+    def rows(self, records: Iterable[asyncpg.Record]) -> list[Row]:
+        """The rows of these records. A term that only a newer publisher declares is kept, as when it was read."""
         if not self.decoders:
-            return self.make(*record)
+            return [self.make(*record) for record in records]
+        with reading():
+            return [self._decoded(record) for record in records]
+
+    def _decoded(self, record: asyncpg.Record) -> Row:
         values = list(record)
         for i, decode in self.decoders:
             if values[i] is not None:
@@ -186,7 +194,7 @@ class Rows:
         records = await connection.fetch(sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)
         for key in wanted:
             known[key] = None
-        self._remember(table, map(sql.row, records))
+        self._remember(table, sql.rows(records))
 
     async def load_streams(
         self, connection: Connection, table: Table[Any], streams: Iterable[str], *, lock: bool = True
@@ -197,7 +205,7 @@ class Rows:
             return
         sql = statements(table)
         records = await connection.fetch(sql.select_streams + (" FOR UPDATE OF t" if lock else ""), wanted)
-        rows = [row for row in map(sql.row, records) if self._key(table, row) not in self._known[table.name]]
+        rows = [row for row in sql.rows(records) if self._key(table, row) not in self._known[table.name]]
         self._streams[table.name].update(wanted)
         self._remember(table, rows)
 

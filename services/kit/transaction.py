@@ -110,22 +110,41 @@ class Transaction:
                 self.connection, table, [(event.key,) for event in decided if event.topic == table.topic]
             )
         keys = await self._sealing_keys(decided)
-        recorded = datetime.now(UTC)
-        for event in decided:
-            self._take(event, cause, keys, recorded)
+        # All or nothing: what is refused must be refused before the first fact is folded, since a partner's message
+        # that is refused leaves the transaction going on for the others.
+        for event, entry in self._placed(decided, cause, keys):
+            self._take(event, entry)
 
-    def _take(self, event: Event, cause: Envelope | None, keys: dict[str, bytes], recorded: datetime) -> None:
+    def _placed(
+        self, events: Sequence[Event], cause: Envelope | None, keys: dict[str, bytes]
+    ) -> list[tuple[Event, log.Entry]]:
+        """Each event, sealed, with what will stand on the log but for its area."""
+        recorded = datetime.now(UTC)
+        versions: dict[tuple[str, str], int] = {}
+        placed = []
+        for event in events:
+            stream = (event.topic, event.key)
+            if stream not in versions:
+                row = self.working_set.get(self.working_set.head(event.topic), event.key)
+                versions[stream] = 0 if row is None else row.version
+            versions[stream] += 1
+            envelope = self._envelope(event, versions[stream], cause, recorded)
+            sealed = _sealed(event, envelope.id, keys)
+            entry = log.Entry(envelope, "", sealed.to_bytes())
+            log.refuse_oversized(entry)
+            placed.append((sealed, entry))
+        return placed
+
+    def _envelope(self, event: Event, version: int, cause: Envelope | None, recorded: datetime) -> Envelope:
         if TOPICS[event.topic].owner != self._origin.service:
             raise TypeError(f"{self._origin.service} may not publish {event.ce_type}")
-        head = self.working_set.head(event.topic)
-        row = self.working_set.get(head, event.key)
-        envelope = Envelope(
+        return Envelope(
             id=new_id(),
             type=event.ce_type,
             source=self._origin.source,
             topic=event.topic,
             key=event.key,
-            version=1 if row is None else row.version + 1,
+            version=version,
             time=self.now,
             recorded=recorded,
             actor=self._origin.actor,
@@ -133,12 +152,11 @@ class Transaction:
             causation_id=self._origin.causation_id if cause is None else cause.id,
             traceparent=self._origin.traceparent if cause is None else cause.traceparent,
         )
-        sealed = _sealed(event, envelope.id, keys)
-        self.working_set.fold(sealed, envelope)
-        after: Any = self.working_set.get(head, event.key)
-        entry = log.Entry(envelope, after.area_code, sealed.to_bytes())
-        log.refuse_oversized(entry)
-        self._entries.append(entry)
+
+    def _take(self, event: Event, entry: log.Entry) -> None:
+        self.working_set.fold(event, entry.envelope)
+        after: Any = self.working_set.get(self.working_set.head(event.topic), event.key)
+        self._entries.append(replace(entry, area_code=after.area_code))
         self.facts += 1
 
     async def _sealing_keys(self, events: Sequence[Event]) -> dict[str, bytes]:

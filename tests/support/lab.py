@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,19 @@ from contracts.envelope import (
     Sealing,
     read_headers,
 )
+from contracts.partners import Fault
 from contracts.topics import TOPICS, Audience, Topic
 from services.kit.keyring import Keyring, LocalKeys
 from services.kit.reactions import Partner, Reactions
 from services.kit.relay import Nudge, Relay
-from services.kit.table import Table, one
+from services.kit.table import Table, each, one, whole_stream
 from services.kit.transaction import Workplace, acting_as
 from tests.support.databases import FreshDatabase
 
 MASTER_KEY = bytes(range(32))
 NOW = datetime(2024, 7, 8, 1, 0, tzinfo=UTC)
 PARTITIONS = 3
+MIGRATIONS = Path(__file__).with_name("lab_migrations")
 _LETTERS = str.maketrans("0123456789", "abcdefghij")  # a service's name has letters only
 
 
@@ -62,20 +64,37 @@ class Part:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What was told to the partner of the lab about a message of theirs."""
+
+    rejection_id: str
+    version: int
+    area_code: str
+    message_id: str | None
+    record_partition: int
+    record_offset: int
+    faults: tuple[Fault, ...]
+
+
 class Name(PersonalRecord):
     name: Personal[str]
 
 
 class Lab:
-    """One publishing service ("lab<n>") with a topic of its own; any number of readers may project it."""
+    """One publishing service ("lab<n>") with a topic of its own; any number of readers may project it.
+
+    A lab that has to be the same in several processes is given its service's name.
+    """
 
     numbers = itertools.count(1)
 
-    def __init__(self) -> None:
-        self.service = "lab" + f"{os.getpid()}{next(self.numbers):04}".translate(_LETTERS)
+    def __init__(self, service: str | None = None) -> None:
+        service = service or new_name()
+        self.service = service
         self.topic = f"{self.service}.counters"
         self.partner_topic = f"{self.service}.partner"
-        service = self.service
+        self.rejected_topic = f"{self.partner_topic}.rejected"
 
         class CounterFact(Event, topic=self.topic, key="counter_id"):
             counter_id: Pseudonymous[str]
@@ -86,9 +105,19 @@ class Lab:
             amount: Open[int]
             part: Open[str] = "a"
             note: Open[str | None] = None
+            area_code: Open[str | None] = None
 
         class Named(CounterFact, Sealing, seals=(Name,)):
             """The counter got a name, which is personal."""
+
+        class Spread(CounterFact):
+            """The same amount was counted for several parts."""
+
+            parts: Open[tuple[str, ...]]
+            amount: Open[int]
+
+        class Cleared(CounterFact):
+            """Every part was put away."""
 
         class Ignored(CounterFact):
             """Nobody folds this."""
@@ -100,12 +129,28 @@ class Lab:
             """A partner reports an amount."""
 
             amount: Personal[int]
+            seen_on: Personal[date | None] = None
+
+        class PartnerRejectionFact(Event, topic=self.rejected_topic, key="rejection_id"):
+            rejection_id: Open[str]
+
+        class LabMessageRejected(PartnerRejectionFact):
+            """What contracts.partners.MessageRejected is for Dukcapil."""
+
+            system: Open[str]
+            message_id: Pseudonymous[str | None] = None
+            message_type: Open[str | None] = None
+            partition: Open[int]
+            offset: Open[int]
+            faults: Open[tuple[Fault, ...]]
 
         self.Counted, self.Named, self.Ignored, self.Reported = Counted, Named, Ignored, Reported
+        self.Spread, self.Cleared, self.MessageRejected = Spread, Cleared, LabMessageRejected
         TOPICS[self.topic] = Topic(self.topic, service, PARTITIONS, Audience.SERVICES)
         TOPICS[self.partner_topic] = Topic(
             self.partner_topic, service, 1, Audience.PARTNERS, retention_days=7, written_by="lab"
         )
+        TOPICS[self.rejected_topic] = Topic(self.rejected_topic, service, 1, Audience.PARTNERS, retention_days=90)
         self.counters = Table(
             "counter", Counter, topic=self.topic, key=("counter_id",), evolve=self._evolve_counter, head=True
         )
@@ -115,44 +160,73 @@ class Lab:
             topic=self.topic,
             key=("counter_id", "part"),
             evolve=self._evolve_part,
-            touches={Counted: one("part")},
+            touches={Counted: one("part"), Spread: each("parts"), Cleared: whole_stream},
+        )
+        self.rejections = Table(
+            "rejection",
+            Rejection,
+            topic=self.rejected_topic,
+            key=("rejection_id",),
+            evolve=_evolve_rejection,
+            head=True,
         )
         self.tables: tuple[Table[Any], ...] = (self.counters, self.parts)
+        self.own_tables = (*self.tables, self.rejections)
         self.partner = Partner(self.partner_topic, "lab", "urn:lab")
 
     def _evolve_counter(self, counter: Counter | None, event: Event, envelope: Envelope) -> Counter | None:
         counter = counter or Counter(event.key, 0, "52.01", 0, 0, None, None)
         if isinstance(event, self.Counted):
             amount: int = event.amount  # type: ignore[attr-defined]
+            area_code = event.area_code or counter.area_code  # type: ignore[attr-defined]
+            return replace(counter, area_code=area_code, times=counter.times + 1, total=counter.total + amount)
+        if isinstance(event, self.Spread):
+            amount = event.amount * len(set(event.parts))  # type: ignore[attr-defined]
             return replace(counter, times=counter.times + 1, total=counter.total + amount)
+        if isinstance(event, self.Cleared):
+            return replace(counter, total=0)
         if isinstance(event, self.Named):
             sealed = event.personal[event.key]  # type: ignore[attr-defined]
             return replace(counter, sealed=sealed, sealed_by=envelope.id)
         return counter
 
     def _evolve_part(self, row: Part | None, event: Event, envelope: Envelope, part: str) -> Part | None:
+        if isinstance(event, self.Cleared):
+            return None
         total = (row.total if row else 0) + event.amount  # type: ignore[attr-defined]
         return None if total == 0 else Part(event.key, part, total)
 
     def forget(self) -> None:
         """Takes the lab's facts out of the contracts again."""
-        for name in [name for name, event in EVENTS.items() if event.topic in (self.topic, self.partner_topic)]:
+        topics = (self.topic, self.partner_topic, self.rejected_topic)
+        for name in [name for name, event in EVENTS.items() if event.topic in topics]:
             del EVENTS[name]
-        del TOPICS[self.topic], TOPICS[self.partner_topic]
+        for topic in topics:
+            del TOPICS[topic]
+
+
+def new_name() -> str:
+    """The name of a service that no other lab has."""
+    return "lab" + f"{os.getpid()}{next(Lab.numbers):04}".translate(_LETTERS)
+
+
+def _evolve_rejection(_: Rejection | None, event: Any, envelope: Envelope) -> Rejection:
+    return Rejection(event.key, envelope.version, "", event.message_id, event.partition, event.offset, event.faults)
 
 
 def migrate_lab(dsn: str) -> None:
-    """The kit's own migrations and the lab's two tables."""
+    """The kit's own migrations and the lab's tables."""
     from services.kit.database import migrate
 
-    migrate(dsn, Path(__file__).with_name("lab_migrations"))
+    migrate(dsn, MIGRATIONS)
 
 
 async def make_topics(kafka: str, lab: Lab) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(lab.topic, PARTITIONS, 1), NewTopic(lab.partner_topic, 1, 1)])
+        names = (lab.topic, lab.partner_topic, lab.rejected_topic)
+        await admin.create_topics([NewTopic(name, TOPICS[name].partitions, 1) for name in names])
     finally:
         await admin.close()
 
@@ -189,8 +263,9 @@ async def site(
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=5)
     try:
         nudge = Nudge(pool)
+        tables = lab.own_tables if service is None else lab.tables
         workplace = Workplace(
-            service or lab.service, pool, lab.tables, keyring or LocalKeys(MASTER_KEY), lambda: NOW, nudge
+            service or lab.service, pool, tables, keyring or LocalKeys(MASTER_KEY), lambda: NOW, nudge
         )
         async with running(nudge.run):
             yield Site(lab, dsn, pool, workplace)

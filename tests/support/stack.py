@@ -72,7 +72,7 @@ class Stack:
         self.kafka_broker.stop()
 
     def start_kafka(self) -> None:
-        """Starts the broker again on the same port with the same data; about 3 s after a kill."""
+        """Starts the broker again on the same port with the same data; it takes about 6 s after a kill."""
         self.kafka_broker.start()
 
     def freeze_postgres(self) -> None:

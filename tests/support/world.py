@@ -1,0 +1,289 @@
+"""A private world for journeys and fault tests: real servers, a token issuer, and every service's API and worker."""
+
+import asyncio
+import os
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from psycopg.rows import dict_row
+
+from contracts.topics import TOPICS, heard_by
+from deploy.local import stack as local
+from deploy.local.daemon import Daemon, free_ports
+from deploy.local.issuer import token_for
+from deploy.local.kafka import Kafka
+from deploy.local.layout import SERVICES, Layout, default_ports
+from deploy.local.postgres import Postgres
+from services.kit.clock import steer
+from tests.support.stack import ROOT, Stack
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 90.0
+"""For what takes a second or two where nothing else is running."""
+
+REGISTRY, TRAINING = "registry", "training"
+# Facts flow from the first to the last; the registry hears partners only.
+_DOWNSTREAM = (REGISTRY, TRAINING)
+
+
+class World(Stack):
+    """The house as `make up` builds it, on free ports and data of its own; gone when closed or when we are killed.
+
+    `start` returns once every process answers. A process bears the name that `make status` shows, such as
+    `registry-worker`; another worker of the service is `registry-worker-2`.
+    """
+
+    def __init__(self, begins_at: datetime) -> None:
+        super().__init__()
+        names = list(default_ports(SERVICES))
+        self.layout = Layout(self.folder, SERVICES, dict(zip(names, free_ports(len(names)), strict=True)))
+        self.now = begins_at
+        self._callers: dict[tuple[str, str], Caller] = {}
+        self._ends: dict[tuple[str, int], int] = {}  # of partner topics: behind what we published
+        self._closing = ExitStack()
+
+    def start(self) -> None:
+        self.layout.prepare()
+        steer(self.layout.clock_file, self.now)
+        # Servers that the environment names belong to somebody else: nobody may freeze them.
+        others = {name: os.environ.pop(name) for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP") if name in os.environ}
+        try:
+            self.local = local.up(self.layout, lambda _: None, patience_seconds=PATIENCE_SECONDS)
+        finally:
+            os.environ.update(others)
+
+    def close(self) -> None:
+        self._closing.close()
+        super().close()
+
+    @cached_property
+    def postgres_server(self) -> Postgres:
+        assert self.local.postgres is not None
+        return self.local.postgres
+
+    @cached_property
+    def kafka_broker(self) -> Kafka:
+        assert self.local.kafka is not None
+        return self.local.kafka
+
+    # --- Processes ----------------------------------------------------------------------------------------------------
+
+    def process(self, name: str) -> Daemon:
+        return self.local.daemon(name)
+
+    def start_process(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+        """Starts a process of a service and returns at once. All its former logs are kept, each with a number."""
+        service, role, *_ = name.split("-")
+        settings = self.local.environment(next(row for row in SERVICES if row.name == service))
+        settings |= {f"ENTAS_{role.upper()}_PORT": str(self._port_of(name)), **(environment or {})}
+        daemon = self.process(name)
+        if daemon.log_file.exists():
+            former = len(list(daemon.log_file.parent.glob(f"{name}.*.log")))
+            daemon.log_file.rename(daemon.log_file.with_name(f"{name}.{former + 1}.log"))
+        daemon.launch([sys.executable, "-m", f"services.{service}", role], settings, cwd=ROOT)
+
+    def state_of(self, name: str, kind: str = "progress") -> dict[str, Any] | None:
+        """What a process says of its health; None while it does not answer."""
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self._port_of(name)}/health/{kind}", timeout=5)
+        except httpx.TransportError:
+            return None
+        return dict(answer.json())
+
+    def metrics_of(self, name: str) -> str:
+        return httpx.get(f"http://127.0.0.1:{self._port_of(name)}/metrics", timeout=5).text
+
+    def _port_of(self, name: str) -> int:
+        if name not in self.layout.ports:
+            self.layout.ports[name] = free_ports(1)[0]
+        return self.layout.ports[name]
+
+    # --- Callers, databases, topics -----------------------------------------------------------------------------------
+
+    def caller(self, service: str, client_id: str) -> "Caller":
+        """Somebody who asks a service over HTTP with a real token, which is good for 15 minutes."""
+        if (service, client_id) not in self._callers:
+            url, clients = f"{self.layout.issuer_url}/token", self.layout.clients_file
+            token = token_for(client_id, token_url=url, clients_file=clients)
+            http = httpx.Client(
+                base_url=f"http://127.0.0.1:{self.layout.ports[f'{service}-api']}",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=60,
+            )
+            self._callers[service, client_id] = Caller(client_id, self._closing.enter_context(http))
+        return self._callers[service, client_id]
+
+    def rows(self, service: str, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Asked as the superuser, whom row-level security does not bind."""
+        dsn = urlsplit(self.postgres_server.dsn)._replace(path=f"/entas_{service}").geturl()
+        options = "-c timezone=UTC"
+        with psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5, options=options) as connection:
+            return connection.execute(query.encode(), values or None).fetchall()
+
+    def value(self, service: str, query: str, *values: Any) -> Any:
+        (row,) = self.rows(service, query, *values)
+        return next(iter(row.values()))
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> tuple[int, int]:
+        """A partner's message. Gives the partition and offset at which Kafka has it."""
+        place = asyncio.run(self._publish(topic, key, value, headers))
+        self._ends[topic, place[0]] = max(place[1] + 1, self._ends.get((topic, place[0]), 0))
+        return place
+
+    async def _publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> tuple[int, int]:
+        producer = AIOKafkaProducer(bootstrap_servers=self.local.bootstrap, acks="all", request_timeout_ms=10_000)
+        await producer.start()
+        try:
+            texts = [(name, text.encode()) for name, text in headers.items()]
+            sent = await producer.send_and_wait(topic, value, key.encode(), headers=texts)
+            return sent.partition, sent.offset
+        finally:
+            await producer.stop()
+
+    def records(self, topics: Sequence[str]) -> list[Any]:
+        """Everything that stands in these topics, by topic, partition and offset, as Kafka has it."""
+        return asyncio.run(self._records(topics))
+
+    async def _records(self, topics: Sequence[str]) -> list[Any]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.local.bootstrap, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            places = [TopicPartition(topic, n) for topic in topics for n in range(TOPICS[topic].partitions)]
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            ends = await consumer.end_offsets(places)
+            found: list[Any] = []
+            while any([await consumer.position(place) < ends[place] for place in places]):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += records
+            return sorted(found, key=lambda record: (record.topic, record.partition, record.offset))
+        finally:
+            await consumer.stop()
+
+    # --- Time ---------------------------------------------------------------------------------------------------------
+
+    def turn_clock_to(self, instant: datetime) -> None:
+        """Moves the programme's clock on, stopping wherever a timer is due, and settles at each stop."""
+        while self.now < instant:
+            due = [at for service in _DOWNSTREAM if (at := self._next_due(service)) is not None]
+            self.set_clock(min([instant, *due]))
+            self.settle()
+
+    def set_clock(self, instant: datetime) -> None:
+        self.now = instant
+        steer(self.layout.clock_file, instant)
+
+    def settle(self) -> None:
+        """Waits until everything that happened is dealt with everywhere: timers, lists, outboxes, cursors."""
+        # What is at rest sends nothing more to what is looked at next.
+        for service in _DOWNSTREAM:
+            wait_for(f"{service} has read everything", partial(self._has_read_everything, service))
+            wait_for(f"{service} has nothing due", partial(self._has_nothing_due, service))
+            wait_for(f"{service} has sent everything", partial(self._has_sent_everything, service))
+
+    def _next_due(self, service: str) -> datetime | None:
+        def says() -> dict[str, Any] | None:
+            state = self.state_of(f"{service}-worker")
+            return state if state is not None and "next_due" in state else None
+
+        due = wait_for(f"the worker of {service} says what is due", says)["next_due"]
+        return None if due is None else datetime.fromisoformat(due)
+
+    def _has_nothing_due(self, service: str) -> bool:
+        if service == REGISTRY and self.value(service, "SELECT count(*) FROM snapshot_import WHERE stage LIKE '%ing'"):
+            return False
+        due = self._next_due(service)
+        return due is None or due > self.now
+
+    def _has_sent_everything(self, service: str) -> bool:
+        return bool(self.value(service, "SELECT count(*) FROM outbox") == 0)
+
+    def _has_read_everything(self, service: str) -> bool:
+        cursor = self.rows(service, "SELECT topic, partition, next_offset, last_sequence FROM cursor")
+        read = {(row["topic"], row["partition"]): row for row in cursor}
+        heard = {topic.name: topic for topic in heard_by(service)}
+        ends = {place: end for place, end in self._ends.items() if place[0] in heard}
+        tails: dict[tuple[str, int], int] = {}
+        for owner in {topic.owner for topic in heard.values() if topic.written_by is None}:
+            for row in self.rows(owner, "SELECT tails FROM sealed_batch ORDER BY batch_no DESC LIMIT 1"):
+                for place, last in row["tails"].items():
+                    topic, _, partition = place.partition("/")
+                    tails |= {(topic, int(partition)): last} if topic in heard else {}
+        return all(read[place]["next_offset"] >= end for place, end in ends.items()) and all(
+            read[place]["last_sequence"] >= last for place, last in tails.items()
+        )
+
+
+@dataclass
+class Caller:
+    """Somebody with a token at one service's API. Each request that changes something has a new Idempotency-Key."""
+
+    client_id: str
+    http: httpx.Client
+
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> Any:
+        answer = self.http.get(path, params=query, headers=dict(headers or {}))
+        assert answer.status_code == 200, _told(answer)
+        return answer.json()
+
+    def pages(self, path: str, **query: Any) -> list[Any]:
+        """The items of all pages."""
+        items: list[Any] = []
+        cursor: dict[str, Any] = {}
+        while True:
+            page = self.get(path, **{"limit": 500, **query, **cursor})
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            cursor = {"cursor": page["next"]}
+
+    def post(self, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> httpx.Response:
+        sent = {"Idempotency-Key": key or str(uuid.uuid4()), **headers}
+        return self.http.post(path, json={} if body is None else body, headers=sent)
+
+    def tell(self, path: str, body: Any = None) -> Any:
+        """What the service answers to a request that it must accept."""
+        answer = self.post(path, body)
+        assert answer.is_success, _told(answer)
+        return answer.json()
+
+    def refused(self, path: str, body: Any = None) -> str:
+        """The code of the problem, for a request that it must refuse."""
+        answer = self.post(path, body)
+        assert 400 <= answer.status_code < 500, _told(answer)
+        return str(answer.json()["type"]).removeprefix("urn:entas:problem:")
+
+
+def _told(answer: httpx.Response) -> str:
+    return f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:2000]}"
+
+
+def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS) -> T:
+    """Asks again and again until the answer is true, and gives it. A database that is away has no answer yet."""
+    deadline = time.monotonic() + seconds
+    answer: T | None = None
+    while True:
+        try:
+            answer = check()
+        except psycopg.OperationalError as error:
+            answer = None
+            away = str(error)
+        else:
+            away = ""
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"It did not come true within {seconds:.0f} s that {what}. {away}")
+        time.sleep(0.05)
