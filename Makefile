@@ -35,14 +35,14 @@ check: $(INSTALLED) ## Check format, lint, types, import rules, schemas and the 
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
-	$(PYTHON) -m contracts.schemas --check
+	$(PYTHON) -m contracts.generate --check
 	$(PYTHON) -m pytest -q $(wildcard tests/deploy/test_readme.py) tests/deploy/test_local_locks.py
 
 bench: $(INSTALLED) ## Measure against the raw limit and against the usual way
 	@$(PYTHON) -m benchmarks
 
-schemas: $(INSTALLED) ## Write the JSON Schemas, examples and AsyncAPI documents of the contracts anew
-	@$(PYTHON) -m contracts.schemas
+schemas: $(INSTALLED) ## Write the JSON Schemas and AsyncAPI documents of the contracts anew
+	@$(PYTHON) -m contracts.generate
 
 saboteur: $(INSTALLED) ## Plant faults in a copy of the code: each must turn a named test red
 	@$(PYTHON) -m tests.saboteur

@@ -11,8 +11,6 @@ from typing import Annotated
 
 import psutil
 import typer
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
@@ -116,6 +114,9 @@ def topics() -> None:
 
 async def _end_offsets(bootstrap: str) -> dict[str, list[int]]:
     """The number of records ever written to each partition of each topic."""
+    from aiokafka import AIOKafkaConsumer, TopicPartition  # Here, since no other command needs this slow import.
+    from aiokafka.admin import AIOKafkaAdminClient
+
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
         await admin.start()

@@ -17,9 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
-
 from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explained, free_ports, pace
 
 CACHE = Path(__file__).parents[2] / ".local" / "cache"  # Survives `make clean`; every stack of this checkout shares it.
@@ -111,7 +108,7 @@ class Kafka:
             "log.dirs": home / "data",
             "auto.create.topics.enable": "false",
             "broker.heartbeat.interval.ms": 500,
-            "broker.session.timeout.ms": 2000,  # A killed broker may come back only when its old session is over.
+            "broker.session.timeout.ms": 4000,  # A killed broker may come back only when its old session is over.
             "group.initial.rebalance.delay.ms": 0,
             "log.cleaner.dedupe.buffer.size": 16_777_216,
             "offsets.topic.num.partitions": 4,
@@ -146,6 +143,9 @@ def _is_reached(address: str) -> bool:
 
 
 async def _names_brokers(bootstrap: str) -> bool:
+    from aiokafka.client import AIOKafkaClient  # Here, to be imported while the broker starts.
+    from aiokafka.errors import KafkaError
+
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=2000)
     try:
         await client.bootstrap()

