@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 from contracts.p3ke.columns import ALIASES, COLUMNS, Column
 from contracts.p3ke.problems import Problem, Severity
 from contracts.p3ke.rows import PersonRow, row_parser
+from contracts.p3ke.values import reader_of
 
 LONGEST_ROW_BYTES = 65_536
 LONGEST_ROW_LINES = 20  # a quoted address may hold line breaks
@@ -89,6 +90,7 @@ class ListReader:
         self._lines = _Lines(file)
         self._csv = csv.reader(self._lines, strict=True)
         self.row = 0
+        self._cells: list[str] = []
         cells = self._next_cells()
         if isinstance(cells, Problem):
             raise UnreadableList(cells)
@@ -100,6 +102,13 @@ class ListReader:
         """How many bytes of the file the header and the rows given so far took."""
         return self._lines.offset
 
+    @property
+    def family_id(self) -> str | None:
+        """The family that the row given last names, where that can be read: of a row that cannot be taken too."""
+        at = self.header.columns.index(_FAMILY_ID.name)
+        named = _read_family_id(self._cells[at]) if at < len(self._cells) else None
+        return named if isinstance(named, str) else None
+
     def resume(self, row: int, offset: int) -> None:
         """Goes on after `row`, where an earlier reader of the same, seekable file stood at `offset`."""
         self._lines.seek(offset)
@@ -108,6 +117,7 @@ class ListReader:
 
     def __iter__(self) -> Iterator[tuple[int, PersonRow | list[Problem]]]:
         while (cells := self._next_cells()) is not None:
+            self._cells = [] if isinstance(cells, Problem) else cells
             if isinstance(cells, Problem):
                 yield self.row, [cells]
             elif any(cells):
@@ -137,6 +147,10 @@ class ListReader:
         self._csv = csv.reader(self._lines, strict=True)
         self.row += 1
         return _OPEN_QUOTE if swallowed else problem
+
+
+_FAMILY_ID = next(column for column in COLUMNS if column.field == "family_id")
+_read_family_id = reader_of(_FAMILY_ID)
 
 
 class _BrokenRow(Exception):

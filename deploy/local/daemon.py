@@ -88,7 +88,13 @@ class Daemon:
             return handle is not None
 
     def freeze(self) -> bool:
-        return self.send(signal.SIGSTOP)
+        """Stops the process in mid-air (SIGSTOP), and returns once each of its threads stands still."""
+        if not self.send(signal.SIGSTOP):
+            return False
+        for _ in pace(self, within_seconds=10.0, until="each of its threads stands still"):
+            if all(state == "T" for state in _thread_states(self.pid() or 0)):
+                return True
+        return False
 
     def thaw(self) -> bool:
         return self.send(signal.SIGCONT)
@@ -155,6 +161,15 @@ class Daemon:
                 )
         _end_orphans(family, at_once=end is End.KILLED or first is signal.SIGKILL)
         return end
+
+
+def _thread_states(pid: int) -> list[str]:
+    """One letter a thread, as in proc(5): R running, S sleeping, T stopped."""
+    states = []
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # The thread ended while we looked.
+            states.append(task.read_text(errors="replace").rpartition(")")[2].split()[0])
+    return states
 
 
 def _ended(handle: int, within_seconds: float) -> bool:

@@ -285,13 +285,13 @@ def _provide_database(stack: Stack, service: Service) -> None:
     name = sql.Identifier(_database(service))
     password = sql.Literal(stack.layout.secret(f"{service.name}.password"))
     with psycopg.connect(stack.admin_dsn, autocommit=True) as connection:
-        # The role under which every service's API reads; a service may grant itself what it owns.
+        # The role under which every service's API reads.
         if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", "entas_reader"):
             connection.execute("CREATE ROLE entas_reader NOLOGIN")
         if not _exists(connection, "SELECT 1 FROM pg_roles WHERE rolname = %s", _database(service)):
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(name))
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
         connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, password))
-        connection.execute(sql.SQL("GRANT entas_reader TO {} WITH ADMIN OPTION").format(name))
+        connection.execute(sql.SQL("GRANT entas_reader TO {}").format(name))
         if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", _database(service)):
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
         connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))

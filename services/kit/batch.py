@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, NewerVersion, UnknownType, read_event
 from services.kit import intake, metrics
+from services.kit.causes import told
 from services.kit.intake import Message
 from services.kit.keyring import Keyring
 from services.kit.keys import seal
@@ -22,8 +23,8 @@ from services.kit.transaction import Transaction, new_id
 class StepFailed(Exception):
     """A record cannot be taken until somebody mends the code. Its partition stops there; what is before it stands."""
 
-    def __init__(self, place: Place, count: int, offset: int, what: str, error: Exception) -> None:
-        super().__init__(f"{place} offset {offset}: {what}: {type(error).__name__}: {error}")
+    def __init__(self, place: Place, count: int, offset: int, what: str, error: Exception, *, plain: bool) -> None:
+        super().__init__(f"{place} offset {offset}: {what}: {told(error, plain=plain)}")
         self.place = place
         self.count = count  # arrivals of the slice before it
 
@@ -48,6 +49,8 @@ class Batches:
     ) -> None:
         self._reactions = reactions
         self._partners = {partner.topic: partner for partner in partners}
+        for partner in partners:
+            intake.rejection_fact(partner)
         self._keyring = keyring
         wanted = {event for table in tables for event in table.folds} | set(reactions.events)
         self._wanted_types = {event.ce_type for event in wanted}
@@ -61,6 +64,21 @@ class Batches:
         for fact in facts:
             await self._step(tx, fact, found)
         await self._reject(tx, [message for message in messages if message.faults])
+
+    async def turn_down(self, tx: Transaction, piece: Slice, reason: str) -> None:
+        """Rejects the messages of a slice, whatever they say: a value in them cannot be kept."""
+        partner = self._partners[piece.place.topic]
+        messages = [intake.read_message(arrival.record, partner) for arrival in piece.arrivals]
+        for message in messages:
+            message.faults = message.faults or intake.faults_of(Refused("unstorable-value", reason))
+        await self._reject(tx, await intake.drop_copies(tx.connection, messages, partner))
+
+    def failure_of(self, piece: Slice, count: int, error: Exception) -> StepFailed:
+        """The failure of one arrival, when it is clear that it fails for its own sake."""
+        plain = piece.place.topic in self._partners
+        return StepFailed(
+            piece.place, count, piece.arrivals[count].record.offset, "it cannot be applied", error, plain=plain
+        )
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -90,7 +108,9 @@ class Batches:
             try:
                 event = read_event(envelope.type, arrival.record.value)
             except Exception as error:
-                raise StepFailed(piece.place, count, arrival.record.offset, "it cannot be read", error) from error
+                raise StepFailed(
+                    piece.place, count, arrival.record.offset, "it cannot be read", error, plain=False
+                ) from error
             if type(event) in self._wanted:
                 facts.append(Fact(piece.place, count, arrival.record.offset, event, envelope))
         metrics.consumer_records.labels(piece.place.topic, "skipped").inc(skipped)
@@ -106,7 +126,7 @@ class Batches:
         try:
             read_event(envelope.type, b"{}")
         except NewerVersion as error:
-            raise StepFailed(place, count, arrival.record.offset, "it is too new", error) from error
+            raise StepFailed(place, count, arrival.record.offset, "it is too new", error, plain=False) from error
         except UnknownType:
             return False
         return False
@@ -134,25 +154,35 @@ class Batches:
             raise
         except Refused as refused:
             if fact.message is None:
-                raise StepFailed(fact.place, fact.count, fact.offset, _named(reaction), refused) from refused
+                raise _failed(fact, reaction, refused) from refused
             fact.message.faults = intake.faults_of(refused)
         except Exception as error:
-            raise StepFailed(fact.place, fact.count, fact.offset, _named(reaction), error) from error
+            if fact.message is None:
+                raise _failed(fact, reaction, error) from error
+            # The traceback would be logged, with a partner's words in it.
+            raise _failed(fact, reaction, error) from None
 
     # --- rejecting ---------------------------------------------------------------------------------------------------
 
     async def _reject(self, tx: Transaction, messages: Sequence[Message]) -> None:
-        """Tells the partner and keeps the message, sealed, for 90 days."""
-        for message in messages:
-            partner = self._partners[message.record.topic]
-            rejection_id = new_id()
-            subject = f"rejected:{partner.system}"
-            key = (await self._keyring.to_seal(tx.connection, [subject]))[subject]
-            sealed = seal(key, message.record.value or b"", rejection_id, subject)
-            await tx.connection.execute(
-                "INSERT INTO rejected_message (rejection_id, sealed) VALUES ($1, $2)", rejection_id, sealed.encode()
-            )
-            await tx.decide([intake.rejection(message, partner, rejection_id)])
+        """Tells the partners and keeps the messages, sealed, for 90 days."""
+        if not messages:
+            return
+        partners = [self._partners[message.record.topic] for message in messages]
+        subjects = [f"rejected:{partner.system}" for partner in partners]
+        keys = await self._keyring.to_seal(tx.connection, set(subjects))
+        ids = [new_id() for _ in messages]
+        await tx.connection.execute(
+            "INSERT INTO rejected_message (rejection_id, sealed) SELECT * FROM unnest($1::text[], $2::bytea[])",
+            ids,
+            [
+                seal(keys[subject], message.record.value or b"", rejection_id, subject).encode()
+                for message, rejection_id, subject in zip(messages, ids, subjects, strict=True)
+            ],
+        )
+        each = zip(messages, partners, ids, strict=True)
+        await tx.decide([intake.rejection(message, partner, rejection_id) for message, partner, rejection_id in each])
+        for message, partner in zip(messages, partners, strict=True):
             metrics.rejected_messages.labels(partner.topic, _kind(message)).inc()
 
 
@@ -176,6 +206,11 @@ def _facts_of(piece: Slice, fresh: Mapping[int, Message]) -> list[Fact]:
             offset = arrival.record.offset
             facts.append(Fact(piece.place, count, offset, message.event, message.envelope, message))
     return facts
+
+
+def _failed(fact: Fact, reaction: Reaction | None, error: Exception) -> StepFailed:
+    plain = fact.message is not None
+    return StepFailed(fact.place, fact.count, fact.offset, _named(reaction), error, plain=plain)
 
 
 def _named(reaction: Reaction | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
@@ -19,11 +19,14 @@ from contracts.topics import TOPICS
 from services.kit import metrics
 from services.kit.backoff import Backoff
 from services.kit.batch import Batches, StepFailed
+from services.kit.causes import told
 from services.kit.crash import crash_point
+from services.kit.fetching import read_what_cannot_be_decoded
 from services.kit.outages import OUTAGES
 from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
 from services.kit.reactions import Partner, Reactions
 from services.kit.rows import Connection
+from services.kit.storable import is_unstorable
 from services.kit.tasks import first_of, sleep_unless
 from services.kit.transaction import Origin, Transaction, Workplace, acting_as
 
@@ -34,6 +37,7 @@ BATCH_TIMEOUT_MS = 20
 SETTLE_SECONDS = 0.5
 COMMIT_SECONDS = 2.0
 FAREWELL_SECONDS = 10.0
+TRIES = 3  # of a batch that fails for a reason that we do not know, before its records are tried one by one
 
 
 class Outrun(Exception):
@@ -46,6 +50,7 @@ class Consumer:
     def __init__(
         self, workplace: Workplace, kafka_bootstrap: str, reactions: Reactions, partners: Sequence[Partner]
     ) -> None:
+        read_what_cannot_be_decoded()
         self._workplace = workplace
         self._group = f"entas.{workplace.service}"
         self._partner_topics = {partner.topic for partner in partners}
@@ -57,10 +62,13 @@ class Consumer:
         self._ends: dict[Place, int] = {}
         self._lock = asyncio.Lock()
         self._backoff = Backoff()
+        self._failures = 0  # in a row, for reasons that we do not know
         self._stopping = asyncio.Event()
         self.stopped: dict[Place, str] = {}
+        self._bootstrap = kafka_bootstrap.split(",")
+        self._meter: AIOKafkaConsumer | None = None
         self._broker = KafkaBroker(
-            kafka_bootstrap.split(","),
+            self._bootstrap,
             apply_types=False,
             allow_auto_create_topics=False,
             graceful_timeout=FAREWELL_SECONDS,
@@ -93,6 +101,11 @@ class Consumer:
             try:
                 await self._workplace_ready()
                 await first_of(self._broker.start(), stopping)
+                # On the subscriber's connection, to ask where a partition ends would wait behind a fetch, for half a
+                # second.
+                meter = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+                await first_of(meter.start(), stopping)
+                self._meter = meter
                 break
             except OUTAGES as outage:
                 _log.warning("consumer waits for an outage to end", error=f"{type(outage).__name__}: {outage}")
@@ -102,6 +115,8 @@ class Consumer:
         finally:
             # Leaving the group politely is for the others' sake. A process that has to end does not wait that long.
             await _within(self._broker.stop(), FAREWELL_SECONDS)
+            if self._meter is not None:
+                await _within(self._meter.stop(), FAREWELL_SECONDS)
 
     # --- taking a batch ----------------------------------------------------------------------------------------------
 
@@ -111,7 +126,6 @@ class Consumer:
         async with self._lock:
             try:
                 await self._take_known(pieces)
-                self._backoff.reset()
             except Outrun as outrun:
                 _log.info("outrun by another member", error=str(outrun))
                 metrics.consumer_batches.labels(self._group, "outrun").inc()
@@ -121,11 +135,13 @@ class Consumer:
                 # takes a `StepFailed`, which names the record that cannot be taken.
                 metrics.consumer_batches.labels(self._group, "failed").inc()
                 known = isinstance(error, OUTAGES)
+                self._failures += not known
+                of_partner = any(place.topic in self._partner_topics for place in pieces)
                 _log.log(
                     logging.WARNING if known else logging.ERROR,
                     "batch failed; it is read again",
-                    error=f"{type(error).__name__}: {error}",
-                    exc_info=None if known else error,
+                    error=told(error, plain=of_partner),
+                    exc_info=None if known or of_partner else error,
                 )
                 await self._backoff.wait(self._stopping)
                 self._rewind(pieces)
@@ -146,6 +162,10 @@ class Consumer:
         ]
         self._look_twice_at_gaps(slices)
         await self._apply(slices)
+        if slices:
+            # A pass that only settled what was in doubt says nothing of whether the trouble is over.
+            self._backoff.reset()
+            self._failures = 0
         for piece in slices:
             self._held[piece.place] = piece.after
             self._in_doubt.discard(piece.place)
@@ -155,11 +175,11 @@ class Consumer:
     async def _apply(self, slices: Sequence[Slice]) -> None:
         """Applies the slices in one transaction; a record that cannot be taken cuts its slice, and stops it after."""
         failed: dict[Place, StepFailed] = {}
-        while True:
-            moved = [piece for piece in slices if piece.after != piece.before]
-            if not moved:
-                break
+        while moved := [piece for piece in slices if piece.after != piece.before]:
             try:
+                if self._failures >= TRIES:
+                    await self._one_by_one(moved, failed)
+                    break
                 with metrics.consumer_batch_seconds.labels(self._group).time():
                     await self._in_one_transaction(moved)
                 metrics.consumer_batches.labels(self._group, "done").inc()
@@ -167,10 +187,48 @@ class Consumer:
             except StepFailed as raised:
                 failed[raised.place] = raised
                 next(piece for piece in slices if piece.place == raised.place).cut(raised.count)
+            except Exception as error:
+                if not is_unstorable(error):
+                    raise
+                await self._one_by_one(moved, failed)
+                break
         for place, failure in failed.items():
             await self._stop(place, str(failure), failure)
 
-    async def _in_one_transaction(self, slices: Sequence[Slice]) -> None:
+    async def _one_by_one(self, slices: Sequence[Slice], failed: dict[Place, StepFailed]) -> None:
+        """Applies each arrival in a transaction of its own: slow, but it shows which one the others wait for.
+
+        A partner's message with a value that cannot be kept is rejected. Anything else that fails by itself stops its
+        partition; the other partitions go on.
+        """
+        for piece in slices:
+            before = piece.before
+            for count, arrival in enumerate(piece.arrivals):
+                single = Slice(piece.place, before, arrival.after, [arrival])
+                try:
+                    await self._single(single)
+                except OUTAGES:
+                    raise
+                except Outrun:
+                    raise
+                except Exception as error:  # noqa: BLE001 (whatever it is, it is this record's)
+                    failure = error if isinstance(error, StepFailed) else self._batches.failure_of(piece, count, error)
+                    failed[piece.place] = failure
+                    piece.cut(count)
+                    break
+                # What is committed stays committed, also if an outage ends this before the last arrival.
+                self._held[piece.place] = before = arrival.after
+            piece.after = before
+
+    async def _single(self, piece: Slice) -> None:
+        try:
+            await self._in_one_transaction([piece])
+        except Exception as error:
+            if piece.place.topic not in self._partner_topics or not is_unstorable(error):
+                raise
+            await self._in_one_transaction([piece], turned_down="A value is too long, too large or cannot be kept.")
+
+    async def _in_one_transaction(self, slices: Sequence[Slice], *, turned_down: str | None = None) -> None:
         origin = Origin(self._workplace.service, "projection", "projection")
         async with self._workplace.pool.acquire() as connection:
             async with connection.transaction():
@@ -183,7 +241,10 @@ class Consumer:
                     origin,
                     acting_as("projection"),
                 )
-                await self._batches.apply(tx, slices)
+                if turned_down is None:
+                    await self._batches.apply(tx, slices)
+                else:
+                    await self._batches.turn_down(tx, slices[0], turned_down)
                 tx.before_log(lambda connection: _move_cursor(connection, slices))
                 await tx.finish()
                 crash_point("folded-not-committed")
@@ -257,10 +318,10 @@ class Consumer:
     async def measure(self) -> None:
         """Asks Kafka where the assigned partitions end, so that `lag` is of this moment and not of a while ago."""
         consumer = self._subscriber.consumer
-        if consumer is None:
+        if consumer is None or self._meter is None:
             return
         assigned = [TopicPartition(place.topic, place.partition) for place in consumer.assignment()]
-        ends = await asyncio.wait_for(consumer.end_offsets(assigned), 5)
+        ends = await asyncio.wait_for(self._meter.end_offsets(assigned), 5)
         self._ends = {Place(p.topic, p.partition): end for p, end in ends.items()}
 
     def _standing(self, place: Place) -> int:

@@ -1,6 +1,5 @@
 """The intake: partners' messages, read as CloudEvents; what cannot be taken in is kept and told, with its faults."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,16 +9,16 @@ from pydantic_core import from_json, to_json
 
 from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, Unreadable, read_event
 from contracts.partners import Fault, MessageRejected
-from services.kit.logs import masked
-from services.kit.positions import Record
+from services.kit.fetching import UNREADABLE
+from services.kit.positions import Record, is_plain_id
 from services.kit.problems import field_problems
 from services.kit.reactions import Partner
-from services.kit.refusal import Refused
+from services.kit.refusal import FieldProblem, Refused
 from services.kit.rows import Connection
+from services.kit.storable import unstorable_parts
 
 STRUCTURED = "application/cloudevents+json"
-MAX_TEXT = 128
-_PLAIN_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+MAX_FAULTS = 20
 
 
 @dataclass(slots=True)
@@ -42,6 +41,10 @@ def read_message(record: Record, partner: Partner) -> Message:
     except ValueError as error:
         message.faults.append(Fault(field="value", reason=str(error), remedy="Publish a CloudEvents 1.0 message."))
         return message
+    if attributes.get("specversion") != "1.0":
+        message.faults.append(
+            Fault(field="ce_specversion", reason="is not 1.0", remedy="Publish CloudEvents of specversion 1.0.")
+        )
     message.id = _identity(attributes, message.faults)
     message.type = _type(attributes, partner, message.faults)
     if attributes.get("source") != partner.source:
@@ -65,7 +68,7 @@ def read_message(record: Record, partner: Partner) -> Message:
             key=message.event.key,
             version=1,
             time=occurred,
-            recorded=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            recorded=_recorded(record),
             actor=f"partner:{partner.system}",
             correlation_id=message.id,
         )
@@ -73,6 +76,8 @@ def read_message(record: Record, partner: Partner) -> Message:
 
 
 def _attributes_and_value(record: Record) -> tuple[dict[str, str], bytes]:
+    if record.headers == UNREADABLE:
+        raise ValueError("the name of a header, here or before in the same record batch, is not UTF-8")
     if record.value is None:
         raise ValueError("the message has no value, which would mean a deletion")
     headers = {name: value for name, value in record.headers if value is not None}
@@ -99,7 +104,7 @@ def _text(name: str, value: bytes) -> str:
 
 def _identity(attributes: dict[str, str], faults: list[Fault]) -> str | None:
     identity = attributes.get("id", "")
-    if _PLAIN_ID.fullmatch(identity) and masked(identity) == identity:
+    if is_plain_id(identity):
         return identity
     faults.append(
         Fault(
@@ -112,9 +117,11 @@ def _identity(attributes: dict[str, str], faults: list[Fault]) -> str | None:
 
 
 def _type(attributes: dict[str, str], partner: Partner, faults: list[Fault]) -> str | None:
-    type_ = attributes.get("type", "")
+    type_ = lifted = attributes.get("type", "")
+    while lifted in UPCASTERS:
+        lifted, _ = UPCASTERS[lifted]
     known = [event.ce_type for event in EVENTS.values() if event.topic == partner.topic]
-    if type_ in known or type_ in UPCASTERS:
+    if lifted in known:
         return type_
     faults.append(
         Fault(
@@ -130,30 +137,45 @@ def _time(attributes: dict[str, str], record: Record, faults: list[Fault]) -> da
     if text := attributes.get("time"):
         try:
             instant = datetime.fromisoformat(text)
-        except ValueError:
-            instant = None
-        if instant is not None and instant.tzinfo is not None:
-            return instant.astimezone(UTC)
+            if instant.tzinfo is not None:
+                return instant.astimezone(UTC)
+        except (ValueError, OverflowError):
+            # The year may be one that no calendar holds once the zone is taken off.
+            pass
         faults.append(
             Fault(
                 field="ce_time", reason="is not an RFC 3339 instant", remedy="Publish 2024-07-08T01:05:00Z or leave it."
             )
         )
-    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return _recorded(record)
+
+
+def _recorded(record: Record) -> datetime:
+    """When Kafka got the record, as the partner's client says; now, where it says what cannot be."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.now(UTC)
 
 
 def _read_value(message: Message, value: bytes) -> None:
     assert message.type is not None
     try:
         declared = EVENTS.get(message.type)
-        message.event = declared.model_validate_json(value) if declared else read_event(message.type, value)
+        event = declared.model_validate_json(value) if declared else read_event(message.type, value)
+        message.faults = _faults(unstorable_parts(from_json(value)))
+        message.event = None if message.faults else event
     except ValidationError as error:
-        message.faults = [
-            Fault(field=problem.field, reason=problem.message, remedy=problem.remedy or "Correct it.")
-            for problem in field_problems(error.errors(include_url=False))
-        ][:20]
+        message.faults = _faults(field_problems(error.errors(include_url=False)))
     except Unreadable as error:
         message.faults = [Fault(field="value", reason=str(error), remedy="Publish it by its schema.")]
+
+
+def _faults(problems: Sequence[FieldProblem]) -> list[Fault]:
+    return [
+        Fault(field=problem.field or "value", reason=problem.message, remedy=problem.remedy or "Correct it.")
+        for problem in problems[:MAX_FAULTS]
+    ]
 
 
 def faults_of(refused: Refused) -> list[Fault]:
@@ -164,18 +186,31 @@ def faults_of(refused: Refused) -> list[Fault]:
     return [Fault(field="value", reason=refused.detail, remedy=remedy)]
 
 
-def rejection(message: Message, partner: Partner, rejection_id: str) -> MessageRejected:
+def rejection_fact(partner: Partner) -> type[Event]:
+    """The fact by which a partner is told of a rejection: the newest event of `<the partner's topic>.rejected`.
+
+    Each system has a topic, and so a fact, of its own, because none may read what was wrong in the others' messages.
+    Raises TypeError unless there is one with the fields of `MessageRejected`.
+    """
+    topic = f"{partner.topic}.rejected"
+    declared = sorted((e for e in EVENTS.values() if e.topic == topic), key=lambda event: event.schema_version)
+    if not declared or declared[-1].model_fields.keys() != MessageRejected.model_fields.keys():
+        raise TypeError(f"the topic {topic} has to carry one event with the fields of MessageRejected")
+    return declared[-1]
+
+
+def rejection(message: Message, partner: Partner, rejection_id: str) -> Event:
     """The fact that tells the partner, without any value of the message."""
-    type_ = message.type if message.type is None or len(message.type) <= MAX_TEXT else None
-    return MessageRejected(
-        rejection_id=rejection_id,
-        system=partner.system,
-        message_id=message.id,
-        message_type=type_,
-        partition=message.record.partition,
-        offset=message.record.offset,
-        faults=tuple(message.faults),
-    )
+    said = {
+        "rejection_id": rejection_id,
+        "system": partner.system,
+        "message_id": message.id,
+        "message_type": message.type,
+        "partition": message.record.partition,
+        "offset": message.record.offset,
+        "faults": tuple(message.faults),
+    }
+    return rejection_fact(partner)(**said)
 
 
 async def drop_copies(connection: Connection, messages: Sequence[Message], partner: Partner) -> list[Message]:

@@ -1,19 +1,16 @@
 """Jobs: long work of a worker in small transactions, such as applying a list of half a million people."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-import structlog
-
-from services.kit.backoff import Backoff
 from services.kit.crash import CrashPoint, crash_point
-from services.kit.outages import OUTAGES
+from services.kit.parts import Failing, keep_trying
 from services.kit.settings import Settings
 from services.kit.transaction import Transaction, Workplace, acting_as
 
-_log = structlog.get_logger(__name__)
+PAUSE_SECONDS = 1.0  # before a job that ended by itself is run again
 
 
 @dataclass(frozen=True)
@@ -30,12 +27,14 @@ class JobContext:
         return self.workplace.transaction(acting_as(actor), correlation_id=correlation_id)
 
 
-async def run_job(job: Callable[[JobContext], object], context: JobContext) -> None:
-    """Runs a job until the process stops; after an outage it is started again and resumes."""
-    backoff = Backoff()
-    while not context.stopping.is_set():
-        try:
-            await job(context)  # type: ignore[misc]
-        except OUTAGES as outage:
-            _log.warning("job waits for an outage to end", job=job.__name__, error=str(outage))
-            await backoff.wait(context.stopping)
+async def run_job(
+    job: Callable[[JobContext], Awaitable[None]], context: JobContext, failing: Failing | None = None
+) -> None:
+    """Runs a job until the process stops. After an outage, or a failure, which is an alarm, it is run again and resumes
+    from what it committed."""
+
+    async def step() -> float:
+        await job(context)
+        return PAUSE_SECONDS
+
+    await keep_trying(job.__name__, step, context.stopping, {} if failing is None else failing)

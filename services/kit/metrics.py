@@ -41,6 +41,7 @@ command_seconds = Histogram("entas_command_seconds", "From request to answer", [
 timer_runs = Counter("entas_timer_runs", "Passages of a timer, by outcome", ["timer", "outcome"])
 timer_rows = Counter("entas_timer_rows", "Due rows that a timer decided on", ["timer"])
 timer_overdue_seconds = Gauge("entas_timer_overdue_seconds", "How late the oldest due row is, 0 when none", ["timer"])
+timer_failing = Gauge("entas_timer_failing", "1 while a timer or job fails and is tried again, else 0", ["timer"])
 version_wait_seconds = Histogram(
     "entas_version_wait_seconds",
     "Waiting for a projection to reach a version",

@@ -1,10 +1,12 @@
 """Where a consumer stands in each partition, and which of the records it is handed are new, copies, or after a hole."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from contracts.envelope import NOTHING_BEFORE, Envelope, Unreadable, read_headers
+from services.kit.logs import masked
 
 Record = Any  # aiokafka.ConsumerRecord
 
@@ -106,19 +108,26 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
 
 def made_anew(standing: Standing, record: Record) -> bool:
     """Whether the record just before the standing, read again after a start, is another one than was read then."""
-    return (
-        record.offset == standing.next_offset - 1
-        and standing.last_event_id is not None
-        and id_of(record) != standing.last_event_id
-    )
+    if record.offset != standing.next_offset - 1 or standing.last_event_id is None:
+        return False
+    return id_of(record) not in (None, standing.last_event_id)
 
 
 def id_of(record: Record) -> str | None:
-    """The CloudEvents id in a record's headers, where there is a readable one."""
+    """The CloudEvents id in a record's headers, where there is one that may be kept. A partner may send anything."""
     for name, value in record.headers:
         if name == "ce_id" and value is not None:
-            return bytes(value).decode("utf-8", "replace")[:200]
+            text = bytes(value).decode("utf-8", "replace")
+            return text if is_plain_id(text) else None
     return None
+
+
+def is_plain_id(text: str) -> bool:
+    """Short, of harmless characters, and nothing that could be a national id: it is stored and shown."""
+    return _PLAIN_ID.fullmatch(text) is not None and masked(text) == text
+
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 def by_place(records: Sequence[Record]) -> dict[Place, list[Record]]:

@@ -6,8 +6,10 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
+import psycopg
 import structlog
 import typer
 import uvicorn
@@ -16,16 +18,18 @@ from fastapi import FastAPI
 from services.kit import crash, metrics
 from services.kit.app import api_app, worker_app
 from services.kit.backoff import Backoff
+from services.kit.causes import told
 from services.kit.clock import clock_from
 from services.kit.consumer import Consumer
 from services.kit.database import migrate, open_pool
 from services.kit.jobs import JobContext, run_job
 from services.kit.logs import configure_logging
 from services.kit.outages import OUTAGES
+from services.kit.parts import Failing
 from services.kit.relay import Nudge, Relay
 from services.kit.service import Service
 from services.kit.settings import Settings, SettingsInvalid, load_settings
-from services.kit.tasks import sleep_unless
+from services.kit.tasks import first_of, sleep_unless
 from services.kit.timers import Timers, run_timer
 from services.kit.topics import TopicsDiffer, check_topics, create_topics
 from services.kit.transaction import Workplace
@@ -54,7 +58,10 @@ def main(service: Service) -> None:
     def migrate_command() -> None:
         """Brings the database up to date. Safe to run again, and from several places at once."""
         settings = _settings(service)
-        applied = migrate(settings.database_url, service.migrations)
+        try:
+            applied = migrate(settings.database_url, service.migrations)
+        except psycopg.OperationalError as error:
+            sys.exit(f"The database of ENTAS_DATABASE_URL cannot be reached: {error}. Is it running, and made?")
         typer.echo(f"{service.name}: applied {', '.join(applied)}" if applied else f"{service.name}: up to date")
 
     @app.command()
@@ -66,6 +73,8 @@ def main(service: Service) -> None:
             made = asyncio.run(create_topics(settings.kafka_bootstrap, service.name, factor))
         except TopicsDiffer as error:
             sys.exit(str(error))
+        except OUTAGES as outage:
+            sys.exit(f"Kafka at {settings.kafka_bootstrap} (ENTAS_KAFKA_BOOTSTRAP) cannot be reached: {told(outage)}")
         typer.echo(f"{service.name}: made {', '.join(made)}" if made else f"{service.name}: all topics are there")
 
     app()
@@ -87,8 +96,8 @@ def _run(service: Service, serve: Callable[[Service, Settings, asyncio.Event], A
     async def until_told() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(told, stopping.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
         await serve(service, settings, stopping)
 
     try:
@@ -128,9 +137,10 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
     relay = Relay(f"/entas/{service.name}", settings.database_url, settings.kafka_bootstrap)
     consumer = Consumer(workplace, settings.kafka_bootstrap, service.reactions, service.partners)
     context = JobContext(workplace, settings, stopping)
+    failing: Failing = {}
 
     async def health() -> dict[str, Any]:
-        return await _progress(service, workplace, relay, consumer)
+        return await _progress(service, workplace, relay, consumer, failing)
 
     await _together(
         stopping,
@@ -140,8 +150,8 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
             relay.run(stopping),
             consumer.run(stopping),
             _keep_house(pool, stopping),
-            *[run_timer(timer, workplace, stopping) for timer in service.timers.all],
-            *[run_job(job, context) for job in service.jobs],
+            *[run_timer(timer, workplace, stopping, failing) for timer in service.timers.all],
+            *[run_job(job, context, failing) for job in service.jobs],
         ],
     )
     pool.terminate()
@@ -167,16 +177,28 @@ async def _together(stopping: asyncio.Event, parts: Sequence[Awaitable[None]]) -
 
 
 async def _serve_http(app: FastAPI, host: str, port: int, stopping: asyncio.Event) -> None:
-    config = uvicorn.Config(
-        app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off"
-    )
-    server = _Server(config)
+    server = _Server(http_config(app, host=host, port=port))
     serving = asyncio.ensure_future(server.serve())
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stop.cancel()
     await serving
+
+
+def http_config(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
+    """How we serve. h11 bounds what a request line and headers may hold (64 KiB); the faster httptools does not."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -191,13 +213,16 @@ class _Server(uvicorn.Server):
 
 async def _answers(pool: Any) -> bool:
     try:
-        await pool.fetchval("SELECT 1", timeout=2)
+        async with asyncio.timeout(2):
+            await pool.fetchval("SELECT 1")
     except OUTAGES:
         return False
     return True
 
 
-async def _progress(service: Service, workplace: Workplace, relay: Relay, consumer: Consumer) -> dict[str, Any]:
+async def _progress(
+    service: Service, workplace: Workplace, relay: Relay, consumer: Consumer, failing: Failing
+) -> dict[str, Any]:
     """What a supervisor, an operator and the steered clock want to know: is everything that happened dealt with?"""
     lag = None
     with suppress(*OUTAGES):
@@ -205,7 +230,7 @@ async def _progress(service: Service, workplace: Workplace, relay: Relay, consum
         async with asyncio.timeout(1):
             await consumer.measure()
         lag = consumer.lag
-    stopped = {str(place): reason for place, reason in consumer.stopped.items()}
+    stopped = {str(place): reason for place, reason in consumer.stopped.items()} | failing
     if relay.defect:
         stopped["relay"] = relay.defect
     state: dict[str, Any] = {
@@ -218,17 +243,26 @@ async def _progress(service: Service, workplace: Workplace, relay: Relay, consum
         "ready": False,
     }
     try:
-        state["outbox"] = await workplace.pool.fetchval("SELECT count(*) FROM outbox", timeout=5)
-        state["next_due"] = await _next_due(service.timers, workplace)
+        async with asyncio.timeout(5):
+            state["outbox"] = await workplace.pool.fetchval("SELECT count(*) FROM outbox")
+            state["next_due"] = await _next_due(service.timers, workplace, stopped)
         state["ready"] = not stopped
     except OUTAGES as outage:
         state["database"] = type(outage).__name__
     return state
 
 
-async def _next_due(timers: Timers, workplace: Workplace) -> Any:
-    async with workplace.pool.acquire(timeout=5) as connection:
-        due = [await timer.next_due(connection) for timer in timers.all]
+async def _next_due(timers: Timers, workplace: Workplace, stopped: dict[str, str]) -> datetime | None:
+    """The earliest instant at which a timer will have something to do. One that cannot say is shown as stopped."""
+    due = []
+    async with workplace.pool.acquire() as connection:
+        for timer in timers.all:
+            try:
+                due.append(await timer.next_due(connection))
+            except OUTAGES:
+                raise
+            except Exception as error:  # noqa: BLE001 (the health of the other parts is shown all the same)
+                stopped.setdefault(timer.name, f"its next_due fails: {told(error)}")
     return min((instant for instant in due if instant is not None), default=None)
 
 
@@ -243,9 +277,16 @@ def _workplace(service: Service, settings: Settings, pool: Any, nudge: Nudge) ->
 async def _pool(settings: Settings, stopping: asyncio.Event) -> Any:
     """The database's pool, as soon as it answers; None if the process is told to stop before."""
     backoff = Backoff()
+    opened: list[Any] = []
+
+    async def try_to_open() -> None:
+        opened.append(await open_pool(settings.database_url))
+
     while not stopping.is_set():
         try:
-            return await open_pool(settings.database_url)
+            # A server that is frozen would hold us for a minute: whoever tells us to stop does not wait that long.
+            if await first_of(try_to_open(), stopping):
+                return opened[0]
         except OUTAGES as outage:
             _log.warning("waiting for the database", error=f"{type(outage).__name__}")
             await backoff.wait(stopping)

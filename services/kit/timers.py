@@ -5,17 +5,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from services.kit import metrics
-from services.kit.backoff import Backoff
 from services.kit.crash import crash_point
-from services.kit.outages import OUTAGES
+from services.kit.parts import Failing, keep_trying
 from services.kit.rows import Connection
-from services.kit.tasks import sleep_unless
 from services.kit.transaction import Transaction, Workplace, acting_as
-
-_log = structlog.get_logger(__name__)
 
 Work = Callable[[Transaction], Awaitable[int]]
 NextDue = Callable[[Connection], Awaitable[datetime | None]]
@@ -50,20 +44,15 @@ class Timers:
         return register
 
 
-async def run_timer(timer: Timer, workplace: Workplace, stopping: asyncio.Event) -> None:
-    """Runs one timer until the process stops. An outage is waited out; anything else stops the timer with an alarm."""
-    backoff = Backoff()
-    while not stopping.is_set():
-        try:
-            done = await run_once(timer, workplace)
-            backoff.reset()
-        except OUTAGES as outage:
-            metrics.timer_runs.labels(timer.name, "outage").inc()
-            _log.warning("timer waits for an outage to end", timer=timer.name, error=str(outage))
-            await backoff.wait(stopping)
-            continue
-        if not done:
-            await sleep_unless(stopping, timer.seconds)
+async def run_timer(
+    timer: Timer, workplace: Workplace, stopping: asyncio.Event, failing: Failing | None = None
+) -> None:
+    """Runs one timer until the process stops. An outage is waited out; anything else is an alarm, and tried again."""
+
+    async def step() -> float:
+        return 0 if await run_once(timer, workplace) else timer.seconds
+
+    await keep_trying(timer.name, step, stopping, {} if failing is None else failing)
 
 
 async def run_once(timer: Timer, workplace: Workplace) -> int:

@@ -9,10 +9,12 @@ from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionErro
 from contracts.topics import TOPICS, Topic
 from services.kit.backoff import Backoff
 from services.kit.outages import OUTAGES
+from services.kit.tasks import first_of
 
 _log = structlog.get_logger(__name__)
 
 _DAY_MS = 86_400_000
+_APPEAR_SECONDS = 30
 
 
 class TopicsDiffer(Exception):
@@ -29,6 +31,7 @@ async def create_topics(bootstrap: str, service: str, replication_factor: int) -
         missing = [topic for topic in own if topic.name not in existing]
         if missing:
             await _create(admin, missing, replication_factor)
+            await _appear(admin, {topic.name for topic in missing})
         await _compare(admin, [topic for topic in own if topic.name in existing])
         return [topic.name for topic in missing]
     finally:
@@ -59,14 +62,26 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_f
             raise TopicsDiffer(f"{name} could not be made: {message or code}")
 
 
+async def _appear(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    """Waits until the broker shows what it made: a worker that starts at once would not find it."""
+    backoff = Backoff(first_seconds=0.02)
+    async with asyncio.timeout(_APPEAR_SECONDS):
+        while not names <= set(await admin.list_topics()):
+            await asyncio.sleep(backoff.seconds())
+
+
 async def check_topics(bootstrap: str, service: str, stopping: asyncio.Event) -> None:
     """Waits for the broker, then raises `TopicsDiffer` if a topic is missing or has another number of partitions."""
     backoff = Backoff()
     while not stopping.is_set():
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=10_000)
-        try:
+
+        async def compare(admin: AIOKafkaAdminClient = admin) -> None:
             await admin.start()
             await _compare(admin, [topic for topic in TOPICS.values() if topic.owner == service])
+
+        try:
+            await first_of(compare(), stopping)
             return
         except OUTAGES as outage:
             _log.warning("waiting for Kafka", error=f"{type(outage).__name__}: {outage}")

@@ -20,6 +20,7 @@ PLANTED = {
     "pure": ("services/training/classes/decisions.py", "import logging"),
     "demo": ("deploy/demo/people.py", "import services.kit.rows"),
     "local": ("deploy/local/daemon.py", "import contracts.topics"),
+    "oracles": ("tests/contracts/proof_oracle.py", "import services.kit.merkle"),
 }
 
 

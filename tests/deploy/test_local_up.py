@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -60,15 +61,24 @@ def stop_services(layout: Layout) -> None:
         Daemon(f"registry-{role}", layout.folder).kill()
 
 
+@contextmanager
+def temporary_layout() -> Iterator[Layout]:
+    """A stack's layout in a folder of its own; afterwards nothing of it runs and nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="entas-up-") as folder:
+        made = new_layout(Path(folder))
+        try:
+            yield made
+        finally:
+            clean(made, lambda line: None)
+        assert processes_of(made.folder) == []
+        assert list(made.folder.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def layout() -> Iterator[Layout]:
     """One stack for the tests of this file; each begins with `up`, which makes it whole again."""
-    with tempfile.TemporaryDirectory(prefix="entas-up-") as folder:
-        made = new_layout(Path(folder))
+    with temporary_layout() as made:
         yield made
-        clean(made, lambda line: None)
-        assert processes_of(made.folder) == []
-        assert list(made.folder.iterdir()) == []
 
 
 def test_a_second_up_says_that_all_is_running_and_changes_nothing(layout: Layout) -> None:
@@ -202,15 +212,15 @@ def test_a_running_stack_is_not_moved_to_another_port_or_clock(layout: Layout) -
 
 def test_a_service_that_fails_is_quoted(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     up(layout, lambda line: None)
-    for behaviour, words in (
-        ("fail-migrate", "migration 0007 is broken"),
-        ("fail-start", "a setting is missing"),
-        ("never-ready", "still waiting for Godot"),
+    for behaviour, words, patience_seconds in (
+        ("fail-migrate", "migration 0007 is broken", 60.0),
+        ("fail-start", "a setting is missing", 60.0),
+        ("never-ready", "still waiting for Godot", 4.0),
     ):
         stop_services(layout)
         monkeypatch.setenv("ENTAS_STANDIN", behaviour)
         with pytest.raises(StackError, match=words):
-            up(layout, lambda line: None, patience_seconds=1.5)
+            up(layout, lambda line: None, patience_seconds=patience_seconds)
     stop_services(layout)
 
 
@@ -229,16 +239,17 @@ def test_down_ends_the_deaf_and_the_frozen_with_their_children(layout: Layout, m
 
 
 def test_a_start_killed_at_any_moment_is_mended_by_the_next() -> None:
-    with tempfile.TemporaryDirectory(prefix="entas-up-") as folder:
-        layout = new_layout(Path(folder))
-        script = (
-            "import json, sys; from tests.deploy.test_local_up import *; "
-            "up(Layout(Path(sys.argv[1]), STANDIN, json.loads(sys.argv[2])), print)"
-        )
+    script = (
+        "import json, sys; from tests.deploy.test_local_up import *; "
+        "up(Layout(Path(sys.argv[1]), STANDIN, json.loads(sys.argv[2])), print)"
+    )
+    with temporary_layout() as layout:
         killed = 0
         for seconds in (0.8, 1.2, 1.9):
             start = subprocess.Popen(
-                [sys.executable, "-c", script, folder, json.dumps(layout.ports)], cwd=ROOT, stdout=subprocess.DEVNULL
+                [sys.executable, "-c", script, str(layout.folder), json.dumps(layout.ports)],
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
             )
             try:
                 start.wait(seconds)
@@ -246,13 +257,9 @@ def test_a_start_killed_at_any_moment_is_mended_by_the_next() -> None:
                 killed += 1
             start.kill()
             start.wait()
-        try:
-            assert killed >= 2
-            up(layout, lambda line: None)
-            assert None not in pids(layout).values()
-        finally:
-            clean(layout, lambda line: None)
-        assert processes_of(layout.folder) == []
+        assert killed >= 2
+        up(layout, lambda line: None)
+        assert None not in pids(layout).values()
 
 
 def test_half_a_data_folder_is_made_anew() -> None:
@@ -322,11 +329,9 @@ def test_root_runs_postgres_as_nobody_though_nobody_can_enter_the_folder() -> No
 def test_existing_servers_are_used_and_left_alone(postgres: str, kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", postgres)
     monkeypatch.setenv("KAFKA_BOOTSTRAP", kafka)
-    with tempfile.TemporaryDirectory(prefix="entas-up-") as folder:
-        layout = new_layout(Path(folder))
+    with temporary_layout() as layout:
         up(layout, lambda line: None)
         assert {name for name, pid in pids(layout).items() if pid} == {"issuer", "registry-api", "registry-worker"}
-        clean(layout, lambda line: None)
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute("DROP DATABASE entas_registry")
         admin.execute("DROP OWNED BY entas_registry; DROP ROLE entas_registry")

@@ -25,7 +25,7 @@ from contracts.registry import (
     VisitRecorded,
 )
 from services.registry.households.state import HOUSEHOLDS, MEMBERS, Household, HouseholdMember
-from services.registry.participants.decisions import RecordVisit
+from services.registry.participants.commands import RecordVisit
 from services.registry.participants.state import PARTICIPANTS, VISITS, Participant, Visit
 from services.registry.rules.decisions import PROJECT_DEFAULTS, adopt
 from services.registry.rules.state import RULES, Rule

@@ -46,7 +46,7 @@ def records(*facts: Fact, **headers: str) -> list[Any]:
             headers=[
                 (f"ce_{name}", value.encode())
                 for name, value in (
-                    {"id": str(uuid4()), "type": fact.ce_type, "source": "urn:dukcapil"} | headers
+                    {"specversion": "1.0", "id": str(uuid4()), "type": fact.ce_type, "source": "urn:dukcapil"} | headers
                 ).items()
             ],
         )

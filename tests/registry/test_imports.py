@@ -444,16 +444,17 @@ async def test_only_declared_areas_and_only_the_same_source_are_delisted(registr
 
 
 async def test_nobody_is_delisted_whose_rows_were_merely_faulty(registry: Registry):
-    await registry.take_in(csv_of(family(1), family(2), family(3)), dated="2024-01-31")
-    faulty = family(1)
-    faulty[0]["hubungan_kepala_keluarga"] = "Anak"
-    snapshot = await registry.take_in(csv_of(faulty, family(2)), dated="2024-06-30")
-    assert (snapshot["delisted"], snapshot["unchanged"]) == (1, 1)
+    await registry.take_in(csv_of(family(1), family(2), family(3), family(4)), dated="2024-01-31")
+    headless, unreadable = family(1), family(4, desil_kesejahteraan="satu")
+    headless[0]["hubungan_kepala_keluarga"] = "Anak"
+    snapshot = await registry.take_in(csv_of(headless, family(2), unreadable), dated="2024-06-30")
+    assert (snapshot["delisted"], snapshot["unchanged"], snapshot["rows_rejected"]) == (1, 1, 4)
     homes = await registry.households()
     assert {family_id: home["status"] for family_id, home in homes.items()} == {
         "K-1": "listed",
         "K-2": "listed",
         "K-3": "delisted",
+        "K-4": "listed",
     }
 
 

@@ -27,8 +27,8 @@ from contracts.registry import (
 )
 from services.kit.refusal import Refused
 from services.registry.households.decisions import CorrectPerson, correct_member, record_death
+from services.registry.participants.commands import Assign
 from services.registry.participants.decisions import (
-    Assign,
     assign,
     correct,
     erase,

@@ -147,6 +147,8 @@ async def test_an_erased_person_can_be_read_and_found_by_nobody(registry: Regist
     for wanted in ({"name": "Inaq Sari"}, {"national_id": NIK}):
         found = (await officer.post("/people/search", wanted)).json()
         assert MOTHER not in [person["person_id"] for person in found]
+    assert await registry.pool.fetchval("SELECT count(*) FROM person_search WHERE person_id = $1", MOTHER) == 0
+    assert await registry.pool.fetchval("SELECT wrapped FROM person_key WHERE subject_id = $1", MOTHER) is None
     assert await registry.names("registry.participants", MOTHER) == [
         "ParticipantNominated",
         "VerificationAssigned",

@@ -91,9 +91,14 @@ async def shown(registry: Registry) -> list[tuple[str, str, int, str]]:
 
 async def test_households_show_once_their_first_list_is_applied_whole(registry: Registry):
     await registry.given(received("s-1"), listed())
+    officer = registry.officer()
     assert await shown(registry) == []
+    assert (await officer.get(f"/households/{HOME}")).status_code == 404
+    assert (await officer.get("/funnel")).json() == []
     await registry.given(applied("s-1"))
     assert await shown(registry) == [(HOME, "listed", 1, "s-1")]
+    assert (await officer.get(f"/households/{HOME}")).status_code == 200
+    assert (await officer.get("/funnel")).json()[0]["households_listed"] == 1
 
 
 async def test_a_rank_changes_for_readers_once_its_list_is_applied_whole(registry: Registry):

@@ -10,8 +10,8 @@ from contracts.envelope import Event
 from contracts.registry import Finding, RejectionReason
 from services.kit.refusal import Refused
 from services.registry.households.decisions import destination, is_served, move, record_death
+from services.registry.participants.commands import Assign
 from services.registry.participants.decisions import (
-    Assign,
     assign,
     erase,
     expire,

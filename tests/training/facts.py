@@ -123,6 +123,11 @@ def known_people(*people: ParticipantVerified) -> list[Event]:
     ]
 
 
+def people(**scores: int) -> list[Event]:
+    """Verified people by name, each with a priority score."""
+    return known_people(*(verified(name, score) for name, score in scores.items()))
+
+
 def listed(household: str, *, area_code: str = VILLAGE, members: int = 4, decile: int = 1) -> HouseholdListed:
     return HouseholdListed(
         household_id=household,

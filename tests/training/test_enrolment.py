@@ -48,6 +48,7 @@ from tests.training.facts import (
     confirmed,
     enrolled,
     known_people,
+    people,
     planned,
     priority,
     started,
@@ -212,10 +213,6 @@ def by_priority(
 def outcome(events: Sequence[Any]) -> list[tuple[str, int | None]]:
     """Who got which place; None: a place in the line."""
     return [(e.participant_id, e.place if isinstance(e, ParticipantEnrolled) else None) for e in events]
-
-
-def people(**scores: int) -> list[Any]:
-    return known_people(*(verified(name, score) for name, score in scores.items()))
 
 
 def test_free_places_go_to_the_highest_priority_and_the_next_wait_in_line():

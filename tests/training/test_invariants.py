@@ -39,7 +39,7 @@ from services.training.classes import decisions as classes
 from services.training.cohorts import decisions as cohorts
 from services.training.cohorts.state import CohortStatus, beginning_of, day_of
 from services.training.enrolments import decisions as enrolments
-from services.training.enrolments.state import ENROLMENTS, EnrolmentStatus
+from services.training.enrolments.state import ENROLMENTS, OPEN, EnrolmentStatus
 from services.training.programmes.decisions import SetQuota, set_quota
 from services.training.programmes.state import PROGRAMMES
 from services.training.withdrawals import decisions as withdrawals
@@ -59,7 +59,7 @@ from tests.training.facts import (
 )
 
 AREAS = {"52.01": VILLAGE, "52.03": "52.03.01.2001", "52.71": "52.71.01.1004"}
-PEOPLE = {f"{kabupaten}-{n}": village for kabupaten, village in AREAS.items() for n in range(4)}
+PEOPLE = {f"{kabupaten[3:]}-{n}": village for kabupaten, village in AREAS.items() for n in range(4)}
 # Two meet on the same days, the second shares the last of them, the third comes later and has another course's days.
 COHORTS = {"one": DAYS[:3], "two": DAYS[2:4], "three": tuple(day + timedelta(days=7) for day in DAYS[:2])}
 CAPACITY = 3
@@ -83,8 +83,10 @@ class Books:
     judged: set[tuple[str, str]] = field(default_factory=set)
     certificates: list[str] = field(default_factory=list)
     marked: set[tuple[str, date]] = field(default_factory=set)
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def keep(self, fact: Event) -> None:
+        self.kinds[type(fact).__name__] += 1
         match fact:
             case QuotaSet():
                 self.quotas[fact.area_code] = fact.places
@@ -146,11 +148,15 @@ class Books:
         self.waiting[cohort_id].clear()
 
 
+def _runs(machine: Any) -> bool:
+    return any(machine.story.cohort(c).status is CohortStatus.RUNNING for c in COHORTS)
+
+
 class Training(RuleBasedStateMachine):
     """Officers, participants, the registry and the clock, all at once."""
 
-    @initialize(quota=st.integers(1, 4))
-    def begin(self, quota: int) -> None:
+    @initialize(quota=st.integers(1, 6), score=st.integers(0, 100))
+    def begin(self, quota: int, score: int) -> None:
         self.books = Books()
         self.story = Story(opened(), defined(), *default_rules())
         self.decide(lambda: [QuotaSet(programme_id=PROGRAMME, area_code="52.01", places=quota)])
@@ -161,6 +167,7 @@ class Training(RuleBasedStateMachine):
             self.decide(lambda fact=fact: [fact])
         for name, village in PEOPLE.items():
             self.story.given(nominated(name, area_code=village))
+        self.all_are_verified(score)
 
     def decide(self, wish: Callable[[], Sequence[Event]]) -> None:
         """What is refused changes nothing; what is decided is folded, and written into the books."""
@@ -279,6 +286,19 @@ class Training(RuleBasedStateMachine):
             )
         )
 
+    @rule(where=cohort, nth=st.integers(0, 11))
+    def somebody_on_the_list_withdraws(self, where: str, nth: int) -> None:
+        on_list = [e.participant_id for e in self.story.enrolments(where) if e.status in OPEN]
+        if on_list:
+            self.withdraws(where, on_list[nth % len(on_list)])
+
+    @rule(where=cohort, nth=st.integers(0, 11))
+    def somebody_on_the_list_is_rejected(self, where: str, nth: int) -> None:
+        on_list = [e.participant_id for e in self.story.enrolments(where) if e.status in OPEN]
+        if on_list:
+            self.is_rejected(on_list[nth % len(on_list)])
+
+    @precondition(lambda machine: len(machine.story.events) > 60)
     @rule(where=cohort)
     def is_cancelled(self, where: str) -> None:
         self.decide(
@@ -307,17 +327,32 @@ class Training(RuleBasedStateMachine):
             )
         )
 
-    @rule(where=cohort)
-    def first_day_comes(self, where: str) -> None:
+    @rule(where=cohort, score=st.integers(0, 100))
+    def class_is_filled_and_begins(self, where: str, score: int) -> None:
         first = beginning_of(COHORTS[where][0])
         if first > self.now:
+            self.all_are_verified(score)
+            self.enrols_by_priority(where, 2)
+            self.all_confirm(where)
             self.story.now = first
             self.time_passes(0)
 
-    # --- In class -----------------------------------------------------------------------------------------------------
+    @precondition(_runs)
+    @rule(nth=st.integers(0, 2), competent=st.booleans())
+    def class_comes_to_its_end(self, nth: int, competent: bool) -> None:
+        run = [c for c in COHORTS if self.story.cohort(c).status is CohortStatus.RUNNING]
+        where = run[nth % len(run)]
+        last = beginning_of(COHORTS[where][-1])
+        if last > self.now:
+            self.story.now = last
+            self.time_passes(0)
+        self.day_is_recorded(where, set(), True)
+        if competent:
+            self.all_are_competent(where, "U1")
+            self.all_are_competent(where, "U2")
+        self.is_completed(where)
 
-    def _runs(self) -> bool:
-        return any(self.story.cohort(c).status is CohortStatus.RUNNING for c in COHORTS)
+    # --- In class -----------------------------------------------------------------------------------------------------
 
     @precondition(_runs)
     @rule(where=cohort, absent=st.sets(person), everybody=st.booleans())
@@ -410,6 +445,6 @@ class Training(RuleBasedStateMachine):
 
 
 Training.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestNothingImpossibleHappens = Training.TestCase

@@ -150,6 +150,15 @@ async def test_the_tables_are_the_same_however_the_facts_are_cut_into_batches(tr
         assert await in_batches(training.pool, facts, cuts) == expected
 
 
+def test_no_fold_changes_the_row_that_it_is_given():
+    story = Story()
+    for event in WHOLE_STORY:
+        before = [row for table in TABLES for row in story.of_stream(table, event.key)]
+        texts = [told(row) for row in before]
+        story.fold(event)
+        assert [told(row) for row in before] == texts, type(event).__name__
+
+
 def streams_of(facts: list[tuple[Event, Envelope]]) -> dict[tuple[str, str], list[tuple[Event, Envelope]]]:
     streams: dict[tuple[str, str], list[tuple[Event, Envelope]]] = {}
     for event, envelope in facts:

@@ -115,11 +115,14 @@ CREATE TRIGGER read_log_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON re
     FOR EACH STATEMENT EXECUTE FUNCTION kit_refuse_change();
 
 -- Reads over the API run as this role, under row-level security: a forgotten WHERE leaks nothing.
+-- Its operator may have made it beforehand; then the service's own role needs no right to make roles.
 DO $$
 BEGIN
-    CREATE ROLE entas_reader NOLOGIN;
+    IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'entas_reader') THEN
+        CREATE ROLE entas_reader NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL; -- Another service's database in the same cluster has made it.
+    NULL; -- Another service in the same cluster has made it at the same moment.
 END $$;
 DO $$
 BEGIN
@@ -130,13 +133,15 @@ END $$;
 GRANT USAGE ON SCHEMA public TO entas_reader;
 
 -- The areas of the caller stand in the setting entas.areas, by commas; "*" is the whole country, unset is nothing.
--- Codes are matched on segment borders. "52" covers what is "52" or lies from "52." up to, not including, "52/".
+CREATE FUNCTION kit_areas() RETURNS text[] LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT string_to_array(current_setting('entas.areas', true), ',')
+$$;
+
+-- Whether an area lies in the caller's. A code has levels of 2, 5, 8 and 13 characters (52, 52.01, 52.01.01 and so on),
+-- so its left parts are the areas above it: whole segments alone are compared. '' is a matter of the whole country.
 CREATE FUNCTION kit_area_visible(code text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT EXISTS (
-        SELECT 1
-        FROM unnest(string_to_array(current_setting('entas.areas', true), ',')) AS area
-        WHERE area = '*' OR code = '' OR code = area OR starts_with(code, area || '.')
-    )
+    SELECT (code = '' AND cardinality(kit_areas()) > 0)
+        OR ARRAY['*', code, left(code, 2), left(code, 5), left(code, 8)] && kit_areas()
 $$;
 
 CREATE FUNCTION kit_readable(table_name text) RETURNS void LANGUAGE plpgsql AS $$
@@ -147,9 +152,17 @@ END $$;
 CREATE FUNCTION kit_secure_by_area(table_name text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', table_name);
+    -- The caller's areas are computed once a statement, in sub-selects, and not once a row.
     EXECUTE format(
-        'CREATE POLICY reader_sees_own_areas ON %I FOR SELECT TO entas_reader USING (kit_area_visible(area_code))',
-        table_name
+        'CREATE POLICY reader_sees_own_areas ON %I FOR SELECT TO entas_reader USING ('
+        '    (area_code = %L AND (SELECT cardinality(kit_areas()) > 0))'
+        '    OR (SELECT %L = ANY (kit_areas()))'
+        '    OR area_code = ANY ((SELECT kit_areas())::text[])'
+        '    OR left(area_code, 2) = ANY ((SELECT kit_areas())::text[])'
+        '    OR left(area_code, 5) = ANY ((SELECT kit_areas())::text[])'
+        '    OR left(area_code, 8) = ANY ((SELECT kit_areas())::text[])'
+        ')',
+        table_name, '', '*'
     );
     PERFORM kit_readable(table_name);
 END $$;

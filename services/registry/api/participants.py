@@ -14,8 +14,8 @@ from services.kit.paging import Page
 from services.kit.refusal import Refused
 from services.registry.api.outcomes import Gathered, Outcome, Outcomes, outcomes, refused
 from services.registry.api.parameters import WHO_SEE_FIGURES, WHO_SEE_NAMES, Id, Pages, Within, unknown
-from services.registry.participants import decisions, queries
-from services.registry.participants.decisions import Assign, RecordVisit, RecordVisitTo, Reject, Wish
+from services.registry.participants import commands, decisions, queries
+from services.registry.participants.commands import Assign, RecordVisit, RecordVisitTo, Reject, Wish
 from services.registry.participants.queries import (
     ParticipantView,
     ParticipantWithVisits,
@@ -129,7 +129,7 @@ async def _visit(tx: CommandTransaction, participant: Participant, command: Reco
 
 
 class VerifyPeople(Wish):
-    participant_ids: Annotated[list[decisions.Id], Field(min_length=1, max_length=500)]
+    participant_ids: Annotated[list[commands.Id], Field(min_length=1, max_length=500)]
 
 
 @router.post("/verifications", response_model=Outcomes)

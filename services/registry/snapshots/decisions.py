@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from contracts import areas
 from contracts.envelope import Event
@@ -146,8 +146,7 @@ def receive(
 # --- A household of the list ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StagedPerson:
+class StagedPerson(NamedTuple):
     """A person as a row of the list describes them; `person_id` is theirs if nobody knows them yet."""
 
     person_id: PersonId

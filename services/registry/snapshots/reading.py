@@ -104,6 +104,7 @@ class Reading:
                 batch.rows.append(self._stage(row, read))
             else:
                 self._report(row, read)
+                self._stage_name(batch, row)
             if batch.is_full:
                 break
         self._batch = Batch()
@@ -126,6 +127,11 @@ class Reading:
             person.is_head,
             None if packed is None else self._seal.seal(row, packed),
         )
+
+    def _stage_name(self, batch: Batch, row: int) -> None:
+        """Keeps of a row that cannot be taken which family it names: nobody is delisted over a faulty row."""
+        if (family_id := self._reader.family_id) is not None:
+            batch.rows.append(StagedRow(row, self._digests.family(family_id), None, None, False, None))
 
     def _begins_run(self, row: int, person: PersonRow) -> bool:
         """Whether the row's family columns have to be kept: it is the first of its family here, or contradicts it."""

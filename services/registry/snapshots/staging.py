@@ -8,7 +8,8 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic_core import from_json, to_json
+from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from contracts.p3ke import PersonRow, age_band
 from contracts.registry import AgeBand, HouseholdDetails, LivingConditions, PersonDetails, Sex, SnapshotId
@@ -73,18 +74,13 @@ class RowSeal:
 
 # --- What is kept of a row --------------------------------------------------------------------------------------------
 
+# As they stand in JSON: head, sex, age band, adult, civil-registry match, details.
+_Person = tuple[bool, Sex, AgeBand, bool, bool | None, PersonDetails]
+# Village, decile, percentile, details, conditions.
+_Family = tuple[str, int, int | None, HouseholdDetails, LivingConditions]
+_PACKED: TypeAdapter[tuple[_Person, _Family | None]] = TypeAdapter(tuple[_Person, _Family | None])
+
 _CONDITIONS = tuple(name for name in LivingConditions.model_fields)
-_HOUSEHOLD_DETAILS = ("address", "family_card_number", "source_family_id")
-_PERSON_DETAILS = (
-    "name",
-    "national_id",
-    "birth_date",
-    "relation_to_head",
-    "marital_status",
-    "occupation",
-    "education",
-    "source_person_id",
-)
 _ADULT_BANDS = frozenset((AgeBand.FROM_19, AgeBand.FROM_22, AgeBand.FROM_60))
 
 Age = tuple[str | None, str, bool]
@@ -106,58 +102,48 @@ def pack(row: PersonRow, age_of: Callable[[date], Age], *, with_family: bool) ->
     born = row.birth_date
     birth_date, band, adult = (None, row.age_band.value, row.age_band in _ADULT_BANDS) if born is None else age_of(born)
     # Plain texts: an enum or a date would cost the serialiser more than all the rest.
-    person = (
-        row.is_head,
-        row.sex.value,
-        band,
-        adult,
-        row.civil_registry_match,
-        row.name or (row.household_head if row.is_head else None) or "",
-        row.national_id,
-        birth_date,
-        row.relation_to_head,
-        row.marital_status,
-        row.occupation,
-        row.education,
-        row.individual_id,
-    )
-    return to_json((person, _packed_family(row)) if with_family else (person,))
+    details = {
+        "name": row.name or (row.household_head if row.is_head else None) or "",
+        "national_id": row.national_id,
+        "birth_date": birth_date,
+        "relation_to_head": row.relation_to_head,
+        "marital_status": row.marital_status,
+        "occupation": row.occupation,
+        "education": row.education,
+        "source_person_id": row.individual_id,
+    }
+    person = (row.is_head, row.sex.value, band, adult, row.civil_registry_match, details)
+    return to_json((person, _packed_family(row) if with_family else None))
 
 
 def _packed_family(row: PersonRow) -> tuple[Any, ...]:
     return (
-        (row.village_code, row.welfare_decile, row.welfare_percentile),
-        (row.address, row.family_card_number, row.family_id),
-        tuple(getattr(row, name) for name in _CONDITIONS),
+        row.village_code,
+        row.welfare_decile,
+        row.welfare_percentile,
+        {
+            "address": row.address,
+            "family_card_number": row.family_card_number,
+            "source_family_id": row.family_id,
+        },
+        {name: getattr(row, name) for name in _CONDITIONS},
     )
 
 
 def unpack(rows: Sequence[tuple[int, bytes]], *, shares_head: bool) -> StagedHousehold:
     """The household that these rows, each with its number and the earliest first, were packed from. Gives new ids."""
-    first_row, first = rows[0]
-    (area_code, decile, percentile), details, conditions = from_json(first)[1]
+    opened = [(row, *_PACKED.validate_json(packed)) for row, packed in rows]
+    first_row, _, family = opened[0]
+    assert family is not None, "the first row of a family carries its columns"
+    area_code, decile, percentile, details, conditions = family
     return StagedHousehold(
         household_id=new_id(),
         row=first_row,
         area_code=area_code,
         welfare_decile=decile,
         welfare_percentile=percentile,
-        conditions=LivingConditions(**dict(zip(_CONDITIONS, conditions, strict=True))),
-        details=HouseholdDetails(**dict(zip(_HOUSEHOLD_DETAILS, details, strict=True))),
-        people=tuple(_unpack_person(number, from_json(packed)[0]) for number, packed in rows),
+        conditions=conditions,
+        details=details,
+        people=tuple(StagedPerson(new_id(), row, *person) for row, person, _ in opened),
         shares_head=shares_head,
-    )
-
-
-def _unpack_person(row: int, packed: list[Any]) -> StagedPerson:
-    head, sex, band, adult, match, *details = packed
-    return StagedPerson(
-        person_id=new_id(),
-        row=row,
-        head=head,
-        sex=Sex(sex),
-        age_band=AgeBand(band),
-        adult=adult,
-        civil_registry_match=match,
-        details=PersonDetails(**dict(zip(_PERSON_DETAILS, details, strict=True))),
     )

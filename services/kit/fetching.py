@@ -1,0 +1,34 @@
+"""Reading from Kafka what is no text: one record that aiokafka cannot decode must not hold up all that a member reads.
+
+Names of headers are UTF-8 by the protocol, but no broker looks: whoever writes bytes by hand can publish others. Then
+aiokafka (0.14) raises UnicodeDecodeError at each fetch, for all partitions of the consumer, and has no hook for that.
+"""
+
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from aiokafka.consumer import fetcher
+
+UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
+"""The headers of the record that stands for one that cannot be decoded."""
+
+
+class _DecodablePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
+    """Gives a record without value in the place of one that cannot be decoded, and of the rest of its record batch:
+    where that rest begins, only the decoder could say."""
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except UnicodeDecodeError:
+            offset: int = self.next_fetch_offset  # type: ignore[has-type]
+            self.next_fetch_offset = offset + 1
+            # What follows is fetched again, from the offset after this one.
+            self._records_iterator = iter(())
+            topic, partition = self._tp
+            return ConsumerRecord(topic, partition, offset, -1, 0, None, None, None, -1, -1, UNREADABLE)
+
+
+def read_what_cannot_be_decoded() -> None:
+    """Makes every consumer of this process go on after such a record. May be called again."""
+    fetcher.PartitionRecords = _DecodablePartitionRecords
