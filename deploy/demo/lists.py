@@ -169,10 +169,12 @@ def second_list(
     seed: int = 1,
     dated: date = SECOND_DATE,
     changes: Changes | None = None,
+    only: AreaCode = areas.NTB,
 ) -> SecondSummary:
     """Writes the list of a quarter later: the population that `write_list` draws for this size and seed, changed.
 
     Defects planted in the first list are unknown here: a duplicate family that stood there is in this one no more.
+    With `only` the list is about this area alone, and so is what is returned.
     """
     changes = changes or usual_changes(size)
     population = Population(size, seed)
@@ -181,11 +183,13 @@ def second_list(
     delisted = set(_take(order, changes.delisted))
     ranked = set(_take(order, changes.rank_changed))
     renumbered = set(_take(order, changes.renumbered, population.head_has_nik))
+    everybody = range(size.households + changes.added)
+    here = [number for number in everybody if areas.covers(only, population.village(number))]
     ranks: dict[str, tuple[Rank, Rank]] = {}
     ids: dict[str, str] = {}
     with path.open("w", encoding="utf-8", newline="") as file:
         sheet = _Sheet(file, dated)
-        for number in range(size.households + changes.added):
+        for number in here:
             if number in delisted:
                 continue
             home = population.household(number)
@@ -197,8 +201,8 @@ def second_list(
     return SecondSummary(
         Summary(path, sheet.next_row - 2, dict(sheet.households), dict(sheet.people)),
         rank_changed=ranks,
-        delisted=frozenset(map(family_id_of, delisted)),
-        added=frozenset(family_id_of(size.households + at) for at in range(changes.added)),
+        delisted=frozenset(family_id_of(number) for number in here if number in delisted),
+        added=frozenset(family_id_of(number) for number in here if number >= size.households),
         renumbered=ids,
     )
 
@@ -360,12 +364,17 @@ class Population:
 
     def household(self, number: int) -> Household:
         """The household of that number; from the population's size on, one that is new in a second list."""
-        if number < self.households:
-            village, people = self._villages[self._village_of[number]], self._size_of[number]
-        else:
-            rng = random.Random(f"newcomer {number} of {self._seed}")
-            village, people = rng.choice(self._villages), rng.randint(2, 7)
+        village, people = self._home(number)
         return household(self._seed, number, village, people)
+
+    def village(self, number: int) -> AreaCode:
+        return self._home(number)[0]
+
+    def _home(self, number: int) -> tuple[AreaCode, int]:
+        if number < self.households:
+            return self._villages[self._village_of[number]], self._size_of[number]
+        rng = random.Random(f"newcomer {number} of {self._seed}")
+        return rng.choice(self._villages), rng.randint(2, 7)
 
     def has_several_people(self, number: int) -> bool:
         return self._size_of[number] > 1

@@ -1,0 +1,122 @@
+"""The programme's clock, steered: it stops at whatever is due, and moves on only when everything is dealt with."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import time as time_of_day
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.demo.failures import DemoFailed
+from deploy.demo.stack import RunningStack
+
+WITA = timezone(timedelta(hours=8), "WITA")
+"""Asia/Makassar, the time of Nusa Tenggara: UTC+8 all year."""
+
+PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+
+
+def at(day: date, hour: int, minute: int = 0) -> datetime:
+    """A time of day in WITA."""
+    return datetime.combine(day, time_of_day(hour, minute), tzinfo=WITA)
+
+
+class Clock:
+    """Moves the clock in the file that every service reads."""
+
+    def __init__(self, stack: RunningStack, http: httpx.AsyncClient) -> None:
+        self._stack, self._http = stack, http
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromisoformat(self._stack.clock_file.read_text().strip()).astimezone(WITA)
+
+    async def move_to(self, instant: datetime) -> None:
+        """Lets the time until `instant` pass, and everything that falls due on the way happen; it never goes back."""
+        next_due = await self.settle()
+        while next_due is not None and next_due <= instant:
+            self._write(next_due)
+            next_due = await self.settle()
+        if instant > self.now:
+            self._write(instant)
+
+    async def settle(self) -> datetime | None:
+        """Waits until every event has been sent and read and nothing is due now; gives what is due next.
+
+        A reaction in one service may be news for the next: so all have to be quiet once for each service, in a row.
+        """
+        deadline, quiet = time.monotonic() + PATIENCE_SECONDS, 0
+        while True:
+            states = await self._progress()
+            waiting = {name: reason for name, state in states.items() if (reason := self._unsettled(state))}
+            quiet = 0 if waiting else quiet + 1
+            if quiet >= len(states):
+                due = [_instant(state["next_due"]) for state in states.values() if state["next_due"]]
+                return min(due, default=None)
+            if time.monotonic() > deadline:
+                raise DemoFailed(_stuck(self._stack, waiting))
+            if waiting:
+                await asyncio.sleep(_POLL_SECONDS)
+
+    def _unsettled(self, state: Mapping[str, Any]) -> str | None:
+        """What a worker still has to deal with."""
+        if state.get("stopped"):
+            raise DemoFailed(
+                f"The worker of {state['service']} stands still: {state['stopped']}. "
+                f"Look in {self._stack.log_of(state['service'] + '-worker')}."
+            )
+        if not state.get("ready"):
+            return "it is not ready"
+        if state["outbox"]:
+            return f"{state['outbox']} events are not sent"
+        if state["lag"] is None or state["lag"] > 0:
+            return f"{state['lag']} records are not read"
+        if state["next_due"] and _instant(state["next_due"]) <= self.now:
+            return f"something is due since {state['next_due']}"
+        return None
+
+    async def _progress(self) -> dict[str, Mapping[str, Any]]:
+        names = list(self._stack.services)
+        return dict(zip(names, await asyncio.gather(*map(self._progress_of, names)), strict=True))
+
+    async def _progress_of(self, service: str) -> Mapping[str, Any]:
+        address = self._stack.services[service].worker
+        try:
+            answer = await self._http.get(f"{address}/health/progress")
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise DemoFailed(
+                f"The worker of {service} at {address} does not answer ({type(error).__name__}). "
+                f"Look in {self._stack.log_of(service + '-worker')}, then `make up` starts it again."
+            ) from error
+        state: Mapping[str, Any] = answer.json()
+        return state
+
+    def _write(self, instant: datetime) -> None:
+        """Replaces the file whole. Its own time is the instant, by which a reader sees that it has changed."""
+        instant = instant.astimezone(UTC)
+        file = self._stack.clock_file
+        handle, draft = tempfile.mkstemp(dir=file.parent, prefix="clock.")
+        with os.fdopen(handle, "w") as text:
+            text.write(instant.isoformat() + "\n")
+        nanoseconds = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+        os.utime(draft, ns=(nanoseconds, nanoseconds))
+        Path(draft).chmod(0o644)
+        os.replace(draft, file)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _stuck(stack: RunningStack, waiting: Mapping[str, str]) -> str:
+    reasons = "; ".join(f"{name}: {reason} (log: {stack.log_of(name + '-worker')})" for name, reason in waiting.items())
+    return (
+        f"After {PATIENCE_SECONDS:.0f} s the services have not dealt with everything. {reasons or 'They never rest.'}"
+    )

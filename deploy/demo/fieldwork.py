@@ -1,0 +1,405 @@
+"""The field: who is visited first, what facilitators find at the door, and what their devices send when they can."""
+
+import csv
+import random
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+from contracts import areas
+from contracts.areas import AreaCode
+from contracts.p3ke import HEAD
+from contracts.registry import Finding
+from contracts.training import DeliveryMode
+from deploy.demo import programme
+from deploy.demo.clients import Json, together
+from deploy.demo.clock import WITA, at
+from deploy.demo.failures import DemoFailed
+from deploy.demo.lists import HEADER, largest_remainder
+from deploy.demo.play import AUDITOR, OFFICER, Person, Play
+from deploy.demo.targeting import list_file
+
+T = TypeVar("T")
+
+AT_THE_VILLAGE_MEETING = 3
+_ASSIGNED_AT_ONCE = 500
+_SENT_AT_ONCE = 200
+_VERIFIED_AT_ONCE = 500
+
+# --- Who is visited ---------------------------------------------------------------------------------------------------
+
+
+async def assign_visits(play: Play) -> None:
+    """The poorest of each kabupaten first, in the kecamatan where most of them live; three in a village meeting."""
+    wanted = programme.visits_by_kabupaten(play.size)
+    chosen = await together(_choose(play, kabupaten, visits) for kabupaten, visits in wanted.items())
+    everybody = [person for to_visit, others in chosen for person in (*to_visit, *others)]
+    identified = _with_national_ids(list_file(play), everybody, play.doubtful_families)
+    visited = {person.person_id for people in chosen for person in people[0]}
+    play.not_visited = [person for person in identified if person.person_id not in visited]
+    play.visited = [person for person in identified if person.person_id in visited]
+    play.at_village_meeting = _of_the_village_meeting(play)
+    await play.clock.move_to(at(programme.VILLAGE_MEETING_DAY, 8))
+    await _assign(play, play.at_village_meeting, "musdes", due_on=programme.VILLAGE_MEETING_DAY)
+    await play.clock.move_to(at(programme.ASSIGNING_DAY, 9))
+    at_meeting = {person.person_id for person in play.at_village_meeting}
+    others = [person for person in play.visited if person.person_id not in at_meeting]
+    await _assign(play, others, "field", due_on=programme.SYNC_DAYS[-1])
+    pockets = sum(map(len, play.pockets.values()))
+    play.telling.say(
+        f"{len(play.visited):,} people of {len(wanted)} kabupaten and kota are to be visited, the poorest of "
+        f"{pockets} kecamatan first; {len(play.at_village_meeting)} of them were seen in a village meeting on 2 May"
+    )
+
+
+async def _choose(play: Play, kabupaten: AreaCode, visits: int) -> tuple[list[Person], list[Person]]:
+    """Who is to be visited, and others of the same kecamatan."""
+    demand = await play.house.training.get("/demand", who=AUDITOR, area=kabupaten, by="kecamatan")
+    listed = {row["area_code"]: row["households"] for row in demand}
+    on_site = [c for c in play.size.classes if c.mode is DeliveryMode.ON_SITE and c.host == kabupaten]
+    pockets = programme.pockets(listed, visits, at_once=max(1, len(on_site)))
+    play.pockets[kabupaten] = [pocket.kecamatan for pocket in pockets]
+    chosen: list[Person] = []
+    others: list[Person] = []
+    for pocket in pockets:
+        found = await play.house.registry.items("/households", who=AUDITOR, area=pocket.kecamatan, status="listed")
+        people = [_head_of(household) for household in programme.by_need(found)]
+        chosen += people[: pocket.visits]
+        others += people[pocket.visits :]
+    if len(chosen) < visits:
+        raise DemoFailed(f"{kabupaten} has households for {len(chosen)} visits only; {visits} are planned.")
+    return chosen, others
+
+
+def _head_of(household: Mapping[str, object]) -> Person:
+    evidence = household["evidence"]
+    assert isinstance(evidence, Mapping)
+    return Person(
+        person_id=str(household["head_person_id"]),
+        household_id=str(household["household_id"]),
+        area_code=str(household["area_code"]),
+        people=int(str(household["people"])),
+        row=evidence["row"],
+    )
+
+
+def _with_national_ids(path: Path, people: Sequence[Person], doubtful: Set[str]) -> list[Person]:
+    """The civil registry knows people by their NIK: the demo reads it from the list that it wrote itself.
+
+    People of doubtful families get none: their NIKs may stand in several rows, and nobody could say whom they mean.
+    """
+    at_family, at_nik, at_relation = map(HEADER.index, ("id_keluarga", "nik", "hubungan_kepala_keluarga"))
+    wanted = {person.row for person in people}
+    found: dict[int, tuple[str, str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, line in enumerate(file, start=1):
+            if number in wanted:
+                cells = next(csv.reader([line]))
+                sure = cells[at_relation] == HEAD and cells[at_family] not in doubtful
+                found[number] = cells[at_family], cells[at_nik] if sure else ""
+    return [
+        replace(person, family_id=family_id, national_id=national_id)
+        for person in people
+        for family_id, national_id in [found[person.row]]
+    ]
+
+
+def _of_the_village_meeting(play: Play) -> list[Person]:
+    """Of the kabupaten whose class begins after their verification has ended."""
+    host = _class_that_outlasts(play).host
+    return [person for person in play.visited if areas.covers(host, person.area_code)][:AT_THE_VILLAGE_MEETING]
+
+
+def _class_that_outlasts(play: Play) -> programme.Class:
+    ends = programme.VILLAGE_MEETING_DAY + timedelta(days=programme.VERIFICATION_HOLDS_DAYS)
+    return next(planned for planned in play.size.classes if planned.days[0] > ends)
+
+
+async def _assign(play: Play, people: Sequence[Person], step: str, *, due_on: date) -> None:
+    for facilitator, theirs in _by_facilitator(play, people).items():
+        for number, some in enumerate(_chunks(theirs, _ASSIGNED_AT_ONCE)):
+            answer = await play.house.registry.post(
+                "/assignments",
+                {
+                    "facilitator_id": facilitator,
+                    "due_on": due_on.isoformat(),
+                    "person_ids": [person.person_id for person in some],
+                },
+                who=OFFICER,
+                step=f"assign-{step}-{facilitator}-{number}",
+            )
+            _all_done(answer, "an assignment")
+            play.tally.assigned((person.person_id, person.area_code) for person in some)
+
+
+def _by_facilitator(play: Play, people: Iterable[Person]) -> dict[str, list[Person]]:
+    theirs: dict[str, list[Person]] = {}
+    for person in people:
+        theirs.setdefault(play.stack.facilitator_of(person.area_code[:5]), []).append(person)
+    return theirs
+
+
+# --- What they find ---------------------------------------------------------------------------------------------------
+
+FINDINGS: Mapping[Finding, int] = {
+    Finding.MATCHED: 820,
+    Finding.MOVED: 40,
+    Finding.DECEASED: 35,
+    Finding.DUPLICATE: 25,
+    Finding.ADDRESS_NOT_FOUND: 25,
+    Finding.PERSON_NOT_FOUND: 20,
+    Finding.NIK_NOT_REGISTERED: 15,
+    Finding.CIVIL_SERVANT_MILITARY_POLICE: 20,
+}
+"""Of a thousand visits; near what NTB's facilitators report, of which no complete statistics are published."""
+
+_NOTES = (
+    "Atap bocor, bagian dapur belum berdinding.",
+    "Kepala keluarga bekerja sebagai buruh tani musiman.",
+    "Ada usaha kecil di rumah, belum ada pencatatan.",
+    "Air diambil dari sumur tetangga.",
+)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What happened at a door, as a device will tell it."""
+
+    visit_id: str
+    person: Person
+    captured_at: datetime
+    finding: Finding
+    willing: bool
+    can_leave_home: bool
+    reachable: bool
+    situation_changed: bool
+    notes: str | None
+    fast_clock: bool = False  # The device runs ahead: the first time it tells a time that is still to come.
+
+    def body(self, captured_at: datetime | None = None) -> Json:
+        body: Json = {
+            "participant_id": self.person.person_id,
+            "visit_id": self.visit_id,
+            "captured_at": (captured_at or self.captured_at).isoformat(),
+            "finding": self.finding.value,
+            "willing": self.willing,
+            "can_leave_home": self.can_leave_home,
+            "reachable": self.reachable,
+            "situation_changed": self.situation_changed,
+        }
+        if self.notes is not None:
+            body["notes"] = self.notes
+        if self.situation_changed:
+            body["conditions"] = {"latrine": "Tidak, Jamban Umum/Bersama", "drinking_water": "Sumur Tidak Terlindung"}
+        return body
+
+
+def plan_visits(people: Sequence[Person], rng: random.Random) -> list[Visit]:
+    """One visit to each, on a working day of the weeks before the devices are online; every finding in its share."""
+    shares = largest_remainder(len(people), [Fraction(weight) for weight in FINDINGS.values()])
+    findings = [finding for finding, share in zip(FINDINGS, shares, strict=True) for _ in range(share)]
+    rng.shuffle(findings)
+    return [
+        _visit(f"kunjungan-{person.row}", person, finding, _working_hour(rng), rng)
+        for person, finding in zip(people, findings, strict=True)
+    ]
+
+
+def _visit(visit_id: str, person: Person, finding: Finding, captured_at: datetime, rng: random.Random) -> Visit:
+    found = finding is Finding.MATCHED
+    return Visit(
+        visit_id,
+        person,
+        captured_at,
+        finding,
+        willing=found and rng.random() < 0.97,
+        can_leave_home=found and rng.random() < 0.88,
+        reachable=found and rng.random() < 0.8,
+        situation_changed=found and rng.random() < 0.1,
+        notes=rng.choice(_NOTES) if found and rng.random() < 0.3 else None,
+        fast_clock=rng.random() < 0.01,
+    )
+
+
+def _working_hour(rng: random.Random) -> datetime:
+    """Monday to Friday of one of the weeks, between 8 and 15 o'clock."""
+    friday = rng.choice(programme.SYNC_DAYS)
+    return at(friday - timedelta(days=rng.randrange(5)), 8) + timedelta(minutes=rng.randrange(7 * 60))
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What one device sends in one go: visits in no order, among them copies of some that it sent before."""
+
+    visits: Sequence[Visit]
+    copies: int
+
+
+def sendings(visits: Sequence[Visit], sent_before: Sequence[Visit], rng: random.Random) -> list[Sending]:
+    """A device that is not sure whether a visit arrived sends it again: some of an earlier week, some of this."""
+    again = rng.sample(list(sent_before), min(len(sent_before), 1 + len(visits) // 30))
+    sure = [visit for visit in visits if not visit.fast_clock]
+    twice = rng.sample(sure, len(sure) // 60)
+    everything = [(visit, False) for visit in visits] + [(visit, True) for visit in (*again, *twice)]
+    rng.shuffle(everything)
+    return [
+        Sending([visit for visit, _ in some], sum(copy for _, copy in some))
+        for some in _chunks(everything, _SENT_AT_ONCE)
+    ]
+
+
+# --- Sending, verifying, rejecting ------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Week:
+    """What came in of one kabupaten."""
+
+    arrived: dict[str, Visit] = field(default_factory=dict)
+    refused: list[Visit] = field(default_factory=list)
+    copies: int = 0
+
+
+async def visit_and_verify(play: Play) -> None:
+    """Three weeks of visits; each Friday the devices send, and officers verify and reject on what was found."""
+    await _village_meeting(play)
+    rng = play.random("visits")
+    at_meeting = {person.person_id for person in play.at_village_meeting}
+    visits = plan_visits([person for person in play.visited if person.person_id not in at_meeting], rng)
+    before: dict[str, list[Visit]] = {}
+    latest = ""
+    for friday in programme.SYNC_DAYS:
+        await play.clock.move_to(at(friday, 17))
+        week = [
+            visit
+            for visit in visits
+            if friday - timedelta(days=7) < visit.captured_at.astimezone(WITA).date() <= friday
+        ]
+        arrived = await _send_all(play, week, before, friday, rng)
+        latest = await _decide(play, arrived, f"{friday:%m%d}") or latest
+        verified = play.tally.participants_by("verified").total()
+        play.telling.say(
+            f"{friday:%d %B}: {len(arrived):,} visits came in; {verified:,} people are verified and "
+            f"{play.tally.rejected_by_reason().total():,} rejected so far"
+        )
+    tally = play.tally
+    play.telling.say(f"{tally.visit_copies} copies of visits were sent again by devices: none was counted twice")
+    if refused := tally.refusals["visit-in-the-future"]:
+        play.telling.mind(f"{refused} visits from devices whose clocks run ahead were refused, and sent again mended")
+    await play.house.training.get("/candidates", who=AUDITOR, wait_for=latest, limit=1)
+    play.telling.say("training was asked with Wait-For-Version, and knows the last who was verified")
+
+
+async def _village_meeting(play: Play) -> None:
+    """The meeting was weeks ago; its visits were kept on a device and are all of one minute."""
+    seen_at = at(programme.VILLAGE_MEETING_DAY, 10)
+    visits = [
+        Visit(f"musdes-{person.row}", person, seen_at, Finding.MATCHED, True, True, True, False, "Hadir di musdes.")
+        for person in play.at_village_meeting
+    ]
+    arrived = await _send_all(play, visits, {}, programme.VILLAGE_MEETING_DAY, play.random("musdes"))
+    await _decide(play, arrived, "musdes")
+
+
+async def _send_all(
+    play: Play, visits: Sequence[Visit], before: dict[str, list[Visit]], day: date, rng: random.Random
+) -> list[Visit]:
+    """Each device sends its own; gives the visits that are recorded now."""
+    by_person = {visit.person.person_id: visit for visit in visits}
+    people = _by_facilitator(play, (visit.person for visit in visits))
+    weeks = await together(
+        _send(
+            play,
+            facilitator,
+            [by_person[p.person_id] for p in theirs],
+            before.setdefault(facilitator, []),
+            day,
+            random.Random(rng.random()),
+        )
+        for facilitator, theirs in people.items()
+    )
+    for facilitator, week in zip(people, weeks, strict=True):
+        before[facilitator] += week.arrived.values()
+        play.tally.visit_copies += week.copies
+    arrived = [visit for week in weeks for visit in week.arrived.values()]
+    play.tally.visits += len(arrived)
+    play.tally.findings.update(visit.finding.value for visit in arrived)
+    return arrived
+
+
+async def _send(
+    play: Play, facilitator: str, visits: Sequence[Visit], before: Sequence[Visit], day: date, rng: random.Random
+) -> _Week:
+    week, new = _Week(), {visit.visit_id for visit in visits}
+    ahead = at(day, 17) + timedelta(hours=3)
+    for number, sending in enumerate(sendings(visits, before, rng)):
+        bodies = [visit.body(ahead if visit.fast_clock and visit.visit_id in new else None) for visit in sending.visits]
+        answer = await _post_visits(play, facilitator, bodies, f"visits-{day:%m%d}-{facilitator}-{number}")
+        week.copies += sending.copies
+        for visit, outcome in zip(sending.visits, answer["outcomes"], strict=True):
+            if outcome["outcome"] == "done":
+                if visit.visit_id in new:
+                    week.arrived[visit.visit_id] = visit
+            elif outcome["problem"]["code"] == "visit-in-the-future":
+                week.refused.append(visit)
+                play.tally.refusals["visit-in-the-future"] += 1
+            else:
+                raise DemoFailed(f"Visit {visit.visit_id} was refused: {outcome['problem']['detail']}")
+    if week.refused:
+        answer = await _post_visits(
+            play, facilitator, [visit.body() for visit in week.refused], f"visits-{day:%m%d}-{facilitator}-mended"
+        )
+        _all_done(answer, "a mended visit")
+        week.arrived |= {visit.visit_id: visit for visit in week.refused}
+    return week
+
+
+async def _post_visits(play: Play, facilitator: str, bodies: Sequence[Json], step: str) -> Json:
+    answer: Json = await play.house.registry.post("/visits", {"visits": list(bodies)}, who=facilitator, step=step)
+    return answer
+
+
+async def _decide(play: Play, visits: Sequence[Visit], step: str) -> str | None:
+    """Verifies who was found and is willing, and rejects the others for what was found.
+
+    Gives the latest version of a stream that other services have to have read to know of all verifications.
+    """
+    latest = None
+    good = [visit for visit in visits if visit.finding is Finding.MATCHED and visit.willing]
+    for number, some in enumerate(_chunks(good, _VERIFIED_AT_ONCE)):
+        answer = await play.house.registry.post(
+            "/verifications",
+            {"participant_ids": [visit.person.person_id for visit in some]},
+            who=OFFICER,
+            step=f"verify-{step}-{number}",
+        )
+        _all_done(answer, "a verification")
+        for outcome in answer["outcomes"]:
+            play.tally.verified(outcome["participant_id"])
+            latest = f"registry.participants/{outcome['participant_id']}={outcome['version']}"
+    kept = {visit.visit_id for visit in good}
+    await together(_reject(play, visit) for visit in visits if visit.visit_id not in kept)
+    return latest
+
+
+async def _reject(play: Play, visit: Visit) -> None:
+    reason = "not_willing" if visit.finding is Finding.MATCHED else visit.finding.value
+    person_id = visit.person.person_id
+    await play.house.registry.post(
+        f"/participants/{person_id}/rejection", {"reason": reason}, who=OFFICER, step=f"reject-{person_id}"
+    )
+    play.tally.rejected(person_id, reason)
+
+
+def _all_done(answer: Json, what: str) -> None:
+    """Raises DemoFailed if the service refused one of a batch."""
+    for outcome in answer["outcomes"]:
+        if outcome["outcome"] != "done":
+            raise DemoFailed(f"{what.capitalize()} was refused: {outcome['problem']['detail']}")
+
+
+def _chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
