@@ -172,4 +172,105 @@ FAULTS = (
         "        except NewerVersion:\n            return False\n",
         f"{CONSUMER}::test_a_newer_version_stops_its_partition_and_says_what_to_deploy",
     ),
+    # --- HTTP -------------------------------------------------------------------------------------------------------
+    Fault(
+        "a repeated request is done twice",
+        "services/kit/http.py",
+        "        if stored is None:\n            return\n",
+        "        return\n",
+        "tests/training/test_api.py::test_a_repeated_request_enrols_nobody_twice",
+    ),
+    Fault(
+        "If-Match is ignored",
+        "services/kit/http.py",
+        "row.version != self.if_match:",
+        "row.version < 0:",
+        "tests/training/test_api.py::test_a_list_that_changed_since_it_was_read_is_not_decided_on",
+    ),
+    Fault(
+        "areas match without their borders",
+        "services/kit/migrations/0001_log.sql",
+        "OR left(area_code, 5) = ANY ((SELECT kit_areas())::text[])'",
+        "OR left(area_code, 4) = left((SELECT kit_areas())[1], 4)'",
+        "tests/kit/test_http.py",
+    ),
+    Fault(
+        "a national id is shown in logs",
+        "services/kit/logs.py",
+        'return _MASKED.sub(lambda found: found["kept"] or MASK, text)',
+        "return text",
+        "tests/kit/test_logs.py",
+    ),
+    # --- Contracts --------------------------------------------------------------------------------------------------
+    Fault(
+        "an unclassed field",
+        "contracts/registry.py",
+        "    reason: Open[DelistingReason]\n",
+        "    reason: DelistingReason\n",
+        "tests/contracts/test_privacy.py::test_every_field_is_classed_and_none_is_personal_in_the_clear",
+    ),
+    Fault(
+        "a proof does not cover the stream version",
+        "contracts/envelope.py",
+        "        str(envelope.version).encode(),\n        envelope.type.encode(),\n",
+        "        envelope.type.encode(),\n",
+        "tests/contracts/test_proof.py",
+    ),
+    # --- Training ---------------------------------------------------------------------------------------------------
+    Fault(
+        "no capacity check",
+        "services/training/enrolments/decisions.py",
+        "    free = free_places(cohort, enrolments)\n    if not free:\n",
+        "    free = free_places(cohort, enrolments) or [cohort.capacity + 1]\n    if not free:\n",
+        "tests/training/test_enrolment.py::test_a_full_cohort_refuses_a_new_participant",
+    ),
+    Fault(
+        "two overlapping cohorts take one person",
+        "services/training/enrolments/decisions.py",
+        "    if clash := sorted(commitments.days.intersection(cohort.days)):\n",
+        "    if clash := []:\n",
+        "tests/training/test_enrolment.py::test_nobody_is_on_the_lists_of_two_cohorts_that_meet_on_one_day",
+    ),
+    Fault(
+        "a quota is exceeded",
+        "services/training/enrolments/decisions.py",
+        "        if free and quotas.admits(person.area_code, taken):\n",
+        "        if free:\n",
+        "tests/training/test_enrolment.py::test_each_kabupaten_stays_within_its_quota_and_who_is_above_it_may_wait",
+    ),
+    Fault(
+        "who attended too little completes",
+        "services/training/classes/decisions.py",
+        "    if person.days_present * 100 < terms.applied.minimum_attendance_percent * days:\n",
+        "    if person.days_present < 0:\n",
+        "tests/training/test_classes.py::test_who_attended_too_little_gets_nothing_however_competent",
+    ),
+    Fault(
+        "who waits the longest follows, whatever the priority",
+        "services/training/enrolments/decisions.py",
+        "    return -person.score, person.participant_id\n",
+        "    return 0, person.participant_id\n",
+        "tests/training/test_enrolment.py::test_free_places_go_to_the_highest_priority_and_the_next_wait_in_line",
+    ),
+    Fault(
+        "a fold changes the row that it is given",
+        "services/training/candidates/state.py",
+        "def evolve_candidate(",
+        "def evolve_candidate(row, event, envelope):  # type: ignore[no-untyped-def]\n"
+        "    if row is not None:\n"
+        '        object.__setattr__(row, "reachable", not row.reachable)\n'
+        "    return _evolve_candidate(row, event, envelope)\n\n\n"
+        "def _evolve_candidate(",
+        "tests/training/test_tables.py::test_no_fold_changes_the_row_that_it_is_given",
+    ),
+    # --- Registry ---------------------------------------------------------------------------------------------------
+    Fault(
+        "a list delists in areas that it does not declare",
+        "services/registry/snapshots/queries.py",
+        "              WHERE h.area_code = area OR starts_with(h.area_code, area || '.')\n"
+        "          )\n"
+        "          AND NOT EXISTS (SELECT 1 FROM snapshot_spared",
+        "              WHERE area <> ''\n          )\n          AND NOT EXISTS (SELECT 1 FROM snapshot_spared",
+        "tests/registry/test_imports.py::test_only_declared_areas_and_only_the_same_source_are_delisted",
+    ),
 )

@@ -22,6 +22,8 @@ MOST_MEMORY_MEGABYTES = 400
 """What no process of ours may use at the size of NTB."""
 
 BAR_WIDTH = 12
+ROOMY_WIDTH = 116
+"""From so many characters on, the widest tables can be shown whole."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def rejected_participants(answers: Answers) -> Counter[str]:
 def rejected_messages(answers: Answers) -> Counter[str]:
     """By the field that was wrong, and why."""
     faults = [fault for rejection in answers.rejections for fault in rejection["faults"]]
-    return Counter(f"{fault['field'] or 'value'} {fault['reason'].rstrip('.')}" for fault in faults)
+    return Counter(f"{fault['field'] or 'value'}: {fault['reason'].rstrip('.')}" for fault in faults)
 
 
 def withdrawn(answers: Answers) -> Counter[str]:
@@ -92,10 +94,10 @@ def withdrawn(answers: Answers) -> Counter[str]:
 
 
 def show(console: Console, summary: Summary, stack: RunningStack) -> None:
-    answers = summary.answers
+    answers, narrow = summary.answers, console.width < ROOMY_WIDTH
     for table in (
-        funnel_table(answers.funnel),
-        cohort_table(answers.class_figures),
+        funnel_table(answers.funnel, narrow=narrow),
+        cohort_table(answers.class_figures, narrow=narrow),
         rejection_table(summary),
         stage_table(summary.stages) if summary.stages else None,
         log_table(answers.logs),
@@ -110,31 +112,48 @@ def show(console: Console, summary: Summary, stack: RunningStack) -> None:
     console.print(what_next(stack), soft_wrap=True)
 
 
-def funnel_table(lines: Sequence[FunnelLine]) -> Table:
+def funnel_table(lines: Sequence[FunnelLine], *, narrow: bool = False) -> Table:
     """Listed, verified, enrolled, completed; a bar is as long as its number is to the largest of its column."""
-    table = _table("From listed to completed, by kabupaten and kota")
+    table = _table("From households listed to people who completed, by kabupaten and kota")
     table.add_column("", no_wrap=True)
-    table.add_column("people", justify="right")
-    stages = ("households_listed", "verified", "enrolled", "completed")
-    for stage in stages:
-        table.add_column(stage.replace("households_listed", "households listed"), no_wrap=True)
-    largest = {stage: max((getattr(line, stage) for line in lines), default=0) for stage in stages}
+    for name in _STAGES.values():
+        table.add_column(name, no_wrap=True)
+    largest = {stage: max((getattr(line, stage) for line in lines), default=0) for stage in _STAGES}
     for line in lines:
-        cells = (_barred(getattr(line, stage), largest[stage], _COLOURS[stage]) for stage in stages)
-        table.add_row(line.name, f"{line.people_listed:,}", *cells)
+        bars = (bar(getattr(line, stage), largest[stage], 5 if narrow else BAR_WIDTH) for stage in _STAGES)
+        counts = _counts(line)
+        cells = (f"{count} [{colour}]{drawn}[/]" for count, drawn, colour in zip(counts, bars, _COLOURS, strict=True))
+        table.add_row(line.name, *cells)
     all_of_them = total(lines)
     table.add_section()
-    counts = (f"{getattr(all_of_them, stage):>{_NUMBER_WIDTH},}" for stage in stages)
-    table.add_row(all_of_them.name, f"{all_of_them.people_listed:,}", *counts, style="bold")
+    listed, verified, enrolled, completed = _counts(all_of_them)
+    table.add_row(
+        all_of_them.name,
+        listed if narrow else f"{listed} ({all_of_them.people_listed:,} people)",
+        verified,
+        f"{enrolled} {_percent_of(all_of_them.enrolled, all_of_them.verified)}",
+        f"{completed} {_percent_of(all_of_them.completed, all_of_them.enrolled)}",
+        style="bold",
+    )
     return table
 
 
-_COLOURS = {"households_listed": "blue", "verified": "cyan", "enrolled": "yellow", "completed": "green"}
-_NUMBER_WIDTH = 7
+_STAGES = {
+    "households_listed": "households",
+    "verified": "  verified",
+    "enrolled": "  enrolled",
+    "completed": " completed",
+}
+_COLOURS = ("blue", "cyan", "yellow", "green")
 
 
-def _barred(count: int, largest: int, colour: str) -> str:
-    return f"{count:>{_NUMBER_WIDTH},} [{colour}]{bar(count, largest, BAR_WIDTH)}[/]"
+def _counts(line: FunnelLine) -> list[str]:
+    return [f"{getattr(line, stage):>6,}" for stage in _STAGES]
+
+
+def _percent_of(count: int, before: int) -> str:
+    """How many of those in the column before."""
+    return f"{count / before:.0%}" if before else ""
 
 
 def bar(count: int, largest: int, width: int) -> str:
@@ -146,27 +165,29 @@ def bar(count: int, largest: int, width: int) -> str:
     return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")
 
 
-def cohort_table(class_figures: Sequence[Json]) -> Table:
+def cohort_table(class_figures: Sequence[Json], *, narrow: bool = False) -> Table:
     """Who had a place, who of them left it, and what became of the others in class."""
     table = _table("Cohorts")
-    for name in ("cohort", "course", "where", "begins"):
-        table.add_column(name, no_wrap=True)
+    for name, no_wrap in (("cohort", True), ("course", False), ("where", True), ("begins", True)):
+        if not (narrow and name == "where"):
+            table.add_column(name, no_wrap=no_wrap)
     for name in ("placed", "left", "came"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("completed", "tests"):
         table.add_column(name, no_wrap=True)
     for row in class_figures:
         before, after = row["pre_test_average"], row["post_test_average"]
+        passed = round((row["pass_rate"] or 0) * 100)
         table.add_row(
             row["number"],
             row["course_title"],
-            _where(row),
+            *([] if narrow else [_where(row)]),
             f"{date.fromisoformat(row['starts_on']):%d %b}",
             str(row["enrolled"]),
             str(row["withdrawn"]),
             _percent(row["attendance_rate"]),
             f"{row['completed']:>3} {_percent(row['pass_rate']):>4} "
-            f"[green]{bar(round((row['pass_rate'] or 0) * 100), 100, 8):<8}[/]",
+            + ("" if narrow else f"[green]{bar(passed, 100, 8):<8}[/]"),
             "" if before is None or after is None else f"{before:.0f} → {after:.0f}",
         )
     return table
@@ -190,18 +211,22 @@ def rejection_table(summary: Summary) -> Table:
     table.add_column("times", justify="right")
     answers = summary.answers
     for what, reasons in (
-        ("rows of the lists", rejected_rows(answers)),
-        ("participants", rejected_participants(answers)),
-        ("places given up or lost", withdrawn(answers)),
+        ("rows of the lists", _in_words(rejected_rows(answers))),
+        ("participants", _in_words(rejected_participants(answers))),
+        ("places given up or lost", _in_words(withdrawn(answers))),
         ("Dukcapil's messages", rejected_messages(answers)),
-        ("requests", summary.tally.refusals if summary.tally else {}),
+        ("requests", _in_words(summary.tally.refusals if summary.tally else {})),
     ):
         for reason, times in Counter(reasons).most_common():
-            table.add_row(what, reason.replace("_", " ").replace("-", " "), f"{times:,}")
+            table.add_row(what, reason, f"{times:,}")
             what = ""
         if reasons:
             table.add_section()
     return table
+
+
+def _in_words(codes: Mapping[str, int]) -> dict[str, int]:
+    return {code.replace("_", " ").replace("-", " "): times for code, times in codes.items()}
 
 
 def stage_table(stages: Sequence[StageTime]) -> Table:

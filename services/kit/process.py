@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-import psycopg
 import structlog
 import typer
 import uvicorn
@@ -21,7 +20,7 @@ from services.kit.backoff import Backoff
 from services.kit.causes import told
 from services.kit.clock import clock_from
 from services.kit.consumer import Consumer
-from services.kit.database import migrate, open_pool
+from services.kit.database import DatabaseAway, migrate, open_pool
 from services.kit.jobs import JobContext, run_job
 from services.kit.logs import configure_logging
 from services.kit.outages import OUTAGES
@@ -60,8 +59,8 @@ def main(service: Service) -> None:
         settings = _settings(service)
         try:
             applied = migrate(settings.database_url, service.migrations)
-        except psycopg.OperationalError as error:
-            sys.exit(f"The database of ENTAS_DATABASE_URL cannot be reached: {error}. Is it running, and made?")
+        except DatabaseAway as error:
+            sys.exit(str(error))
         typer.echo(f"{service.name}: applied {', '.join(applied)}" if applied else f"{service.name}: up to date")
 
     @app.command()

@@ -179,6 +179,12 @@ def test_a_neighbour_that_contradicts_its_family_is_reported_with_the_column():
     assert [staged.family_version is not None for staged in rows] == [True, True, False]
 
 
+def test_a_row_that_cannot_even_be_cut_into_cells_names_no_family():
+    rows, problems, _ = read(of(row().encode() + b"\xff", row(id_keluarga="?")))
+    assert rows == []
+    assert codes(problems) == [(2, "", "not-utf-8"), (3, "id_keluarga", "malformed-identifier")]
+
+
 def test_a_village_outside_the_declared_areas_is_reported_and_its_family_still_counts_as_named():
     rows, problems, _ = read(of(row(kode_kemdagri="52.02.01.1001")))
     assert codes(problems) == [(2, "kode_kemdagri", "outside-areas")]

@@ -249,9 +249,13 @@ class Caller:
                 return items
             cursor = {"cursor": page["next"]}
 
-    def post(self, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> httpx.Response:
-        sent = {"Idempotency-Key": key or str(uuid.uuid4()), **headers}
-        return self.http.post(path, json={} if body is None else body, headers=sent)
+    def post(
+        self, path: str, body: Any = None, *, csv: bytes | None = None, key: str | None = None, **query: Any
+    ) -> httpx.Response:
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        if csv is not None:
+            return self.http.post(path, params=query, content=csv, headers={"Content-Type": "text/csv", **headers})
+        return self.http.post(path, params=query, json={} if body is None else body, headers=headers)
 
     def tell(self, path: str, body: Any = None) -> Any:
         """What the service answers to a request that it must accept."""

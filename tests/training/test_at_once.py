@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 
 from contracts.registry import ParticipantRejected, RejectionReason
+from services.kit.transaction import acting_as
+from services.training.cohorts.queries import number_is_taken
 from tests.training.conftest import Training
 from tests.training.facts import (
     COHORT,
@@ -25,7 +27,10 @@ from tests.training.facts import (
     waitlisted,
 )
 
-OVERLAPPING = planned(OTHER_COHORT, number="P3KE-2024-02", days=DAYS[4:])
+# Of another programme: nothing but the person is common to the two cohorts.
+ANOTHER = {"programme_id": "programme-2"}
+ANOTHER_PROGRAMME = (opened().model_copy(update=ANOTHER), defined().model_copy(update=ANOTHER))
+OVERLAPPING = planned(OTHER_COHORT, number="P3KE-2024-02", days=DAYS[4:], **ANOTHER)
 LATER = planned(OTHER_COHORT, number="P3KE-2024-02", days=tuple(day + timedelta(days=7) for day in DAYS))
 
 
@@ -37,7 +42,7 @@ def codes(answers: list[httpx.Response]) -> list[str]:
 async def test_nobody_gets_into_two_overlapping_cohorts_at_once(training: Training):
     people = [verified(f"p{n}") for n in range(4)]
     await training.told(*known_people(*people))
-    await training.given(opened(), defined(), planned(), OVERLAPPING)
+    await training.given(opened(), defined(), planned(), *ANOTHER_PROGRAMME, OVERLAPPING)
     officer = training.officer()
     for person in people:
         wish = {"participant_id": person.participant_id}
@@ -50,7 +55,7 @@ async def test_nobody_gets_into_two_overlapping_cohorts_at_once(training: Traini
 
 async def test_enrolling_two_overlapping_cohorts_by_priority_at_once_takes_nobody_twice(training: Training):
     await training.told(*known_people(*(verified(f"p{n}", n) for n in range(4))))
-    await training.given(opened(), defined(), planned(), OVERLAPPING)
+    await training.given(opened(), defined(), planned(), *ANOTHER_PROGRAMME, OVERLAPPING)
     officer = training.officer()
     answers = await asyncio.gather(
         *(officer.post(f"/cohorts/{cohort}/enrol-by-priority", {}) for cohort in (COHORT, OTHER_COHORT))
@@ -93,10 +98,9 @@ async def test_a_quota_is_not_lowered_below_what_is_taken_at_once(training: Trai
     assert codes(list(answers)) in (["done", "quota-full"], ["done", "quota-below-use"])
 
 
-async def test_one_number_is_given_once_however_many_ask_at_once(training: Training):
-    await training.given(opened(), defined())
+async def test_one_number_is_given_once_by_two_programmes_at_once(training: Training):
+    await training.given(opened(), defined(), *ANOTHER_PROGRAMME)
     wish: dict[str, Any] = {
-        "programme_id": PROGRAMME,
         "course_id": "course-1",
         "number": "P3KE-2024-07",
         "capacity": 1,
@@ -105,8 +109,13 @@ async def test_one_number_is_given_once_however_many_ask_at_once(training: Train
         "venue": "Balatkop",
         "days": ["2024-07-08"],
     }
-    answers = await asyncio.gather(*(training.officer().post("/cohorts", wish) for _ in range(4)))
-    assert codes(answers) == ["done"] + ["number-taken"] * 3
+    async with training.workplace.transaction(acting_as("test")) as tx:
+        assert not await number_is_taken(tx, "P3KE-2024-07")
+        await tx.decide([planned(number="P3KE-2024-07")])
+        other = asyncio.ensure_future(training.officer().post("/cohorts", wish | ANOTHER))
+        done, _ = await asyncio.wait({other}, timeout=0.5)
+        assert not done, "the other one did not wait until this one has the number or not"
+    assert codes([await other]) == ["number-taken"]
 
 
 async def test_two_who_withdraw_at_once_are_followed_by_two(training: Training):

@@ -1,17 +1,20 @@
 """What falls due by the programme's clock: the last day to confirm, and the first day of a cohort."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.kit.clock import steer
 from services.kit.timers import Timer, run_once
 from services.kit.transaction import acting_as
+from services.training.programmes.state import PROGRAMMES
 from services.training.timers import TIMERS
 from tests.training.conftest import Training
 from tests.training.facts import (
     COHORT,
     DAYS,
     OTHER_COHORT,
+    PROGRAMME,
     STARTS_AT,
     confirmed,
     defined,
@@ -97,6 +100,15 @@ async def test_a_timer_does_a_long_nights_work_one_cohort_at_a_time(training: Tr
         {"cohort_id": OTHER_COHORT, "because": "too_few_participants"},
     )
     assert (await due(training, UNCONFIRMED), await due(training, START)) == (None, None)
+
+
+async def test_a_deadline_whose_programme_is_busy_is_passed_over_and_not_waited_for(training: Training):
+    await set_up(training)
+    steer(training.clock, DEADLINE)
+    async with training.workplace.transaction(acting_as("test")) as tx:
+        await tx.row(PROGRAMMES, PROGRAMME)
+        assert await asyncio.wait_for(run_once(UNCONFIRMED, training.workplace), 10) == 0
+    assert await run_once(UNCONFIRMED, training.workplace) == 2
 
 
 async def test_two_workers_do_not_start_one_cohort_twice(training: Training):

@@ -207,7 +207,7 @@ def _assessed(enrolment: Enrolment, kind: AssessmentKind, result: AssessmentResu
             return replace(enrolment, pre_test=result.score)
         case AssessmentKind.POST_TEST:
             return replace(enrolment, post_test=result.score)
-        case AssessmentKind.UNIT:
+        case _:
             unit_id = result.unit_id or ""
             before = enrolment.units.get(unit_id)
             after = UnitResult(1 if before is None else before.attempts + 1, result.competent is True)

@@ -1,0 +1,58 @@
+"""The world that the fault tests share, made once: a programme under way, with people for every lane of work."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import pytest
+
+from deploy.demo.lists import ListSize, write_list
+from tests.faults.load import Load
+from tests.journeys.oracle import Oracle
+from tests.journeys.oracle.lists import read_list
+from tests.journeys.programme import COMPLETION, CONFIRMATION, PRIORITY, VERIFICATION, Programme
+from tests.support.world import REGISTRY, TRAINING, World
+
+BEGINS_AT = datetime(2024, 7, 1, 1, tzinfo=UTC)
+LANES = 3
+DAYS = ["2024-11-04", "2024-11-05", "2024-11-06"]
+
+
+@pytest.fixture(scope="package")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    """Nothing flows yet: see `Load.flowing`. What a test does to the world stays done for those after it."""
+    with World(BEGINS_AT) as world:
+        world.start()
+        programme = Programme(world, Oracle(BEGINS_AT))
+        for kind, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
+            programme.adopt(REGISTRY, kind, definition)
+        for kind, definition in (("completion", COMPLETION), ("confirmation", CONFIRMATION)):
+            programme.adopt(TRAINING, kind, definition)
+        path = tmp_path_factory.mktemp("lists") / "p3ke.csv"
+        size = ListSize("faults", households=120, people=560, villages_per_kabupaten=1)
+        write_list(path, size, dated=date(2024, 6, 1))
+        programme.take_in(read_list(path, "P3KE", date(2024, 6, 1), ["52"]))
+        cohorts = [plan(programme, number) for number in range(1, LANES + 1)]
+        registry = programme.oracle.registry
+        adults = [who for (_, who), row in registry.members.items() if row["adult"]]
+        reserved = adults[-20:]
+        people = [who for who in registry.home_of if who not in reserved]
+        lanes = [(people[number::LANES], cohort) for number, cohort in enumerate(cohorts)]
+        yield Load(programme, lanes, [nik for nik in registry.national_ids.values() if nik][:12], reserved)
+
+
+def plan(programme: Programme, number: int, *, capacity: int = 40) -> str:
+    """A cohort in a programme of its own."""
+    opened = programme.open_programme(f"Program {number}", "52", 2024)
+    course = programme.define_course(opened, {"title": "Kuliner", "lesson_hours": 30, "units": []})
+    return programme.plan_cohort(
+        {
+            "programme_id": opened,
+            "course_id": course,
+            "number": f"F-{number}",
+            "capacity": capacity,
+            "delivery_mode": "classroom",
+            "area_code": "52.71",
+            "venue": "Balatkop",
+            "days": DAYS,
+        }
+    )
