@@ -314,11 +314,11 @@ def what_next(stack: RunningStack) -> str:
   SECRET=$({read}["auditor"]["secret"])' < {stack.clients_file})
   TOKEN=$(curl -s {stack.token_url} -d grant_type=client_credentials -d client_id=auditor \\
     --data-urlencode "client_secret=$SECRET" | {read}["access_token"])')
-  curl -s -H "Authorization: Bearer $TOKEN" {registry}/funnel
-  curl -s -H "Authorization: Bearer $TOKEN" "{registry}/households?area=52.08&decile_to=1&limit=3"
-  curl -s -H "Authorization: Bearer $TOKEN" {registry}/rejections
-  curl -s -H "Authorization: Bearer $TOKEN" {training}/figures/cohorts
-  curl -s -H "Authorization: Bearer $TOKEN" "{training}/candidates?limit=3"
+  curl -sw "\\n" -H "Authorization: Bearer $TOKEN" {registry}/funnel
+  curl -sw "\\n" -H "Authorization: Bearer $TOKEN" "{registry}/households?area=52.08&decile_to=1&limit=3"
+  curl -sw "\\n" -H "Authorization: Bearer $TOKEN" {registry}/rejections
+  curl -sw "\\n" -H "Authorization: Bearer $TOKEN" {training}/figures/cohorts
+  curl -sw "\\n" -H "Authorization: Bearer $TOKEN" "{training}/candidates?limit=3"
 
 [bold]The same figures for programs[/]  {stack.folder / "demo.json"}
 [bold]Stop[/]  make down (the data stays) · make clean (the data goes) · make status · make logs"""

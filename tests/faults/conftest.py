@@ -14,7 +14,7 @@ from tests.support.world import REGISTRY, TRAINING, World
 
 BEGINS_AT = datetime(2024, 7, 1, 1, tzinfo=UTC)
 LANES = 3
-DAYS = ["2024-11-04", "2024-11-05", "2024-11-06"]
+DAYS = ["2024-10-07", "2024-10-08", "2024-10-09"]
 
 
 @pytest.fixture(scope="package")

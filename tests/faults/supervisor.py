@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,13 +9,13 @@ from tests.support.world import World
 
 
 class Supervisor:
-    """Looks after processes by name, each with an environment of its own. `starts` counts the starts of each."""
+    """Looks after processes by name, each with an environment of its own."""
 
     def __init__(self, world: World, environments: Mapping[str, Mapping[str, str]]) -> None:
         self._world = world
         self._environments = environments
         self._over = threading.Event()
-        self.starts: Counter[str] = Counter()
+        self._last_words: list[str] = []
 
     @contextmanager
     def looking_after(self) -> Iterator[None]:
@@ -34,7 +33,12 @@ class Supervisor:
     def _look_after(self) -> None:
         while not self._over.is_set():
             for name, environment in self._environments.items():
-                if self._world.process(name).pid() is None:
+                process = self._world.process(name)
+                if process.pid() is None:
+                    self._last_words.append(process.log_tail(3))
                     self._world.start_process(name, environment)
-                    self.starts[name] += 1
             time.sleep(0.05)
+
+    def other_ends(self) -> list[str]:
+        """The last words of processes that ended otherwise than at a crash point, or by our hand in the beginning."""
+        return [words for words in self._last_words[len(self._environments) :] if "kills itself" not in words]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter as Tally
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,11 @@ from tests.support.stack import ROOT, Stack
 
 COMMAND = ("python", "-m", "tests.support.lab_service")
 END_SECONDS = 5.0
+
+
+async def soon(check: Callable[[], Awaitable[Any]]) -> None:
+    """Starting a process takes its time where many run."""
+    await eventually(check, seconds=90)
 
 
 @pytest.fixture
@@ -176,6 +181,10 @@ async def house(lab: Lab, stack: Stack, dsn: str, kafka: str, folder: Path) -> A
         made = House(lab, stack, dsn, kafka, environment, bearer, api_port, worker_port, client)
         try:
             yield made
+        except BaseException:
+            for role in made.daemons:
+                print(f"--- {role}:\n{made.log(role)[-6000:]}")  # noqa: T201 (shown where the test fails)
+            raise
         finally:
             for daemon in made.daemons.values():
                 await asyncio.to_thread(daemon.kill)
@@ -183,7 +192,7 @@ async def house(lab: Lab, stack: Stack, dsn: str, kafka: str, folder: Path) -> A
 
 # --- Killed at every crash point --------------------------------------------------------------------------------------
 
-WORKER_POINTS = {
+WORKER_POINTS = {  # at which passage
     "sealed-not-sent": 2,
     "sent-not-marked": 2,
     "folded-not-committed": 2,
@@ -230,13 +239,13 @@ async def test_killed_at_each_crash_point_nothing_is_lost_and_nothing_doubled(
                 await asyncio.sleep(0.1)
                 rounds += 1
 
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             await asyncio.gather(
                 keep_going(lambda: lab_house.command(3)),
                 keep_going(lambda: lab_house.publish(5, 7)),
                 keep_going(lambda: lab_house.remind(database, 2)),
             )
-            await eventually(lab_house.all_dealt_with, seconds=60)
+            await soon(lab_house.all_dealt_with)
         stopping.set()
         await supervised
         await lab_house.assert_as_the_oracle_says()
@@ -278,16 +287,16 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
     async with house(lab, private_stack, dsn, broker, tmp_path) as lab_house:
         # Neither server is there yet.
         await asyncio.gather(lab_house.launch("api"), lab_house.launch("worker"))
-        await eventually(lambda: logged(lab_house, "api", "waiting for the database"))
-        await eventually(lambda: logged(lab_house, "worker", "waiting for the database"))
+        await soon(lambda: logged(lab_house, "api", "waiting for the database"))
+        await soon(lambda: logged(lab_house, "worker", "waiting for the database"))
         await asyncio.to_thread(private_stack.start_postgres)
-        await eventually(lab_house.api_is_ready)
-        await eventually(lambda: logged(lab_house, "worker", "waiting for Kafka"))
+        await soon(lab_house.api_is_ready)
+        await soon(lambda: logged(lab_house, "worker", "waiting for Kafka"))
         await lab_house.command(1)
         await asyncio.to_thread(private_stack.start_kafka)
-        await eventually(lab_house.worker_is_ready, seconds=30)
+        await soon(lab_house.worker_is_ready)
         await lab_house.publish(2, 3)
-        await eventually(lab_house.all_dealt_with)
+        await soon(lab_house.all_dealt_with)
 
         # Kafka freezes. Commands go on, and the worker still ends in time.
         private_stack.freeze_kafka()
@@ -312,10 +321,10 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
 
         # What was said meanwhile is there, once.
         await asyncio.gather(lab_house.launch("api"), lab_house.launch("worker"))
-        await eventually(lab_house.api_is_ready)
-        await eventually(lab_house.worker_is_ready, seconds=30)
+        await soon(lab_house.api_is_ready)
+        await soon(lab_house.worker_is_ready)
         await lab_house.command(6)
-        await eventually(lab_house.all_dealt_with)
+        await soon(lab_house.all_dealt_with)
         await lab_house.assert_as_the_oracle_says()
 
         # PostgreSQL is gone.

@@ -211,19 +211,34 @@ class World(Stack):
         return bool(self.value(service, "SELECT count(*) FROM outbox") == 0)
 
     def _has_read_everything(self, service: str) -> bool:
-        cursor = self.rows(service, "SELECT topic, partition, next_offset, last_sequence FROM cursor")
-        read = {(row["topic"], row["partition"]): row for row in cursor}
+        return self.has_read(service, self.sent_to(service))
+
+    def sent_to(self, service: str) -> "Sent":
+        """How far the partitions that a service reads go by now."""
         heard = {topic.name: topic for topic in heard_by(service)}
-        ends = {place: end for place, end in self._ends.items() if place[0] in heard}
-        tails: dict[tuple[str, int], int] = {}
+        sent = Sent({place: end for place, end in self._ends.items() if place[0] in heard}, {})
         for owner in {topic.owner for topic in heard.values() if topic.written_by is None}:
             for row in self.rows(owner, "SELECT tails FROM sealed_batch ORDER BY batch_no DESC LIMIT 1"):
                 for place, last in row["tails"].items():
                     topic, _, partition = place.partition("/")
-                    tails |= {(topic, int(partition)): last} if topic in heard else {}
-        return all(read[place]["next_offset"] >= end for place, end in ends.items()) and all(
-            read[place]["last_sequence"] >= last for place, last in tails.items()
+                    if topic in heard:
+                        sent.sequences[topic, int(partition)] = last
+        return sent
+
+    def has_read(self, service: str, sent: "Sent") -> bool:
+        cursor = self.rows(service, "SELECT topic, partition, next_offset, last_sequence FROM cursor")
+        read = {(row["topic"], row["partition"]): row for row in cursor}
+        return all(read[place]["next_offset"] >= end for place, end in sent.offsets.items()) and all(
+            read[place]["last_sequence"] >= last for place, last in sent.sequences.items()
         )
+
+
+@dataclass
+class Sent:
+    """By topic and partition: where a partner's messages end, and the last sequence of ours."""
+
+    offsets: dict[tuple[str, int], int]
+    sequences: dict[tuple[str, int], int]
 
 
 @dataclass

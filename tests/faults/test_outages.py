@@ -1,0 +1,60 @@
+"""Kafka and PostgreSQL away, for seconds and for a minute, while commands flow. Nobody restarts a process by hand."""
+
+import time
+
+from deploy.local.daemon import End
+from tests.faults.load import Load
+from tests.support.world import World, wait_for
+
+FROZEN_SECONDS = 60.0
+PROCESSES = ("registry-api", "registry-worker", "training-api", "training-worker")
+
+
+def test_an_immediate_restart_of_postgresql_is_waited_out(load: Load) -> None:
+    world = load.programme.world
+    before = pids(world)
+    with load.flowing():
+        load.await_acts(10)
+        world.restart_postgres(immediate=True)
+        load.await_acts(30)
+    load.assert_nothing_was_lost()
+    assert load.counts["repeats"] > 0
+    assert pids(world) == before, "an outage needs no restart"
+
+
+def test_a_minute_without_kafka_is_waited_out_and_every_process_still_ends_when_told(load: Load) -> None:
+    """In that minute commands go on; workers and APIs are told to end, and PostgreSQL crashes."""
+    world = load.programme.world
+    world.start_process("registry-worker-2")
+    wait_for("the second worker is ready", lambda: (world.state_of("registry-worker-2") or {}).get("ready"))
+    staying = pids(world, "training-api", "training-worker", "registry-worker-2")
+    with load.flowing():
+        load.await_acts(10)
+        world.freeze_kafka()
+        thaw_at = time.monotonic() + FROZEN_SECONDS
+        commands = load.counts["commands"]
+        load.await_acts(20)
+        # The one that leads the relay has a batch in flight; what is started now waits for Kafka from the beginning.
+        ends_when_told_and_starts_again(world, "registry-worker")
+        ends_when_told_and_starts_again(world, "registry-api")
+        time.sleep(2.0)
+        ends_when_told_and_starts_again(world, "registry-worker")
+        load.await_acts(20)
+        world.restart_postgres(immediate=True)
+        load.await_acts(20)
+        assert load.counts["commands"] - commands > 50, "commands do not wait for Kafka"
+        time.sleep(max(0.0, thaw_at - time.monotonic()))
+        world.thaw_kafka()
+        load.await_acts(20)
+    load.assert_nothing_was_lost()
+    assert pids(world, *staying) == staying, "an outage needs no restart"
+    world.process("registry-worker-2").stop()
+
+
+def ends_when_told_and_starts_again(world: World, name: str) -> None:
+    assert world.process(name).stop(patience_seconds=5.0) is End.STOPPED, f"{name} did not end within 5 s"
+    world.start_process(name)
+
+
+def pids(world: World, *names: str) -> dict[str, int | None]:
+    return {name: world.process(name).pid() for name in names or PROCESSES}
