@@ -1,6 +1,7 @@
 """The command line of the demo: `SIZE=small python -m deploy.demo`, on the stack that `deploy.local up` started."""
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from deploy.demo.telling import Telling, console
 def main() -> int:
     """0 if the figures agree at the end, 1 if they do not or a step failed."""
     telling, begun = Telling(console()), time.monotonic()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # What it would say, a DemoFailed says in one line.
     try:
         size = _size(os.environ.get("SIZE") or "small")
         agreed = asyncio.run(tell(RunningStack.find(), size, telling))

@@ -71,7 +71,9 @@ class CommandTransaction(Transaction):
             headers["ETag"] = f'"{version}"'
             if stream is not None:
                 headers["Stream-Version"] = f"{stream}={version}"
-        self.answered = Response(to_json(_plain(body)), status, headers, "application/json")
+        # A 204 has no body; a server that was given one would break off the connection.
+        said = b"" if status == 204 else to_json(_plain(body))
+        self.answered = Response(said, status, headers, "application/json")
         return self.answered
 
 

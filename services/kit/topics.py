@@ -6,7 +6,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from contracts.topics import TOPICS, Topic
+from contracts.topics import TOPICS, Topic, heard_by
 from services.kit.backoff import Backoff
 from services.kit.outages import OUTAGES
 from services.kit.tasks import first_of
@@ -45,14 +45,7 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_f
                 topic.name,
                 topic.partitions,
                 replication_factor,
-                topic_configs={
-                    "cleanup.policy": "delete",
-                    "retention.ms": str(-1 if topic.retention_days is None else topic.retention_days * _DAY_MS),
-                    "min.insync.replicas": str(2 if replication_factor >= 3 else 1),
-                    # What a producer says is kept: a resent record must be the same record.
-                    "message.timestamp.type": "CreateTime",
-                    "message.timestamp.after.max.ms": str(2**63 - 1),
-                },
+                topic_configs=_configuration(topic, replication_factor),
             )
             for topic in topics
         ]
@@ -60,6 +53,24 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication_f
     for name, code, message in answer.topic_errors:
         if code not in (0, TopicAlreadyExistsError.errno):
             raise TopicsDiffer(f"{name} could not be made: {message or code}")
+
+
+def _configuration(topic: Topic, replication_factor: int) -> dict[str, str]:
+    configuration = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(-1 if topic.retention_days is None else topic.retention_days * _DAY_MS),
+        "min.insync.replicas": str(2 if replication_factor >= 3 else 1),
+        # What our producer says is kept: a resent record must be the same record.
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": str(2**63 - 1),
+    }
+    if topic.retention_days is not None:
+        # Whole segments are deleted, so that a long one would keep its records twice as long as was promised.
+        configuration["segment.ms"] = str(_DAY_MS)
+    if topic.written_by is not None:
+        # A partner that sets a time far ahead would have its records, which name people, kept for ever.
+        configuration["message.timestamp.type"] = "LogAppendTime"
+    return configuration
 
 
 async def _appear(admin: AIOKafkaAdminClient, names: set[str]) -> None:
@@ -71,14 +82,17 @@ async def _appear(admin: AIOKafkaAdminClient, names: set[str]) -> None:
 
 
 async def check_topics(bootstrap: str, service: str, stopping: asyncio.Event) -> None:
-    """Waits for the broker, then raises `TopicsDiffer` if a topic is missing or has another number of partitions."""
+    """Waits for the broker. Raises `TopicsDiffer` if a topic of the service is missing, or if one that it owns or hears
+    has another number of partitions. What it hears may be made later, by its owner."""
     backoff = Backoff()
     while not stopping.is_set():
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=10_000)
 
         async def compare(admin: AIOKafkaAdminClient = admin) -> None:
             await admin.start()
-            await _compare(admin, [topic for topic in TOPICS.values() if topic.owner == service])
+            existing = set(await admin.list_topics())
+            heard = [topic for topic in heard_by(service) if topic.owner != service and topic.name in existing]
+            await _compare(admin, [topic for topic in TOPICS.values() if topic.owner == service] + heard)
 
         try:
             await first_of(compare(), stopping)

@@ -4,7 +4,7 @@ import time
 
 from deploy.local.daemon import End
 from tests.faults.load import Load
-from tests.support.world import World, wait_for
+from tests.support.world import World
 
 FROZEN_SECONDS = 60.0
 PROCESSES = ("registry-api", "registry-worker", "training-api", "training-worker")
@@ -26,7 +26,7 @@ def test_a_minute_without_kafka_is_waited_out_and_every_process_still_ends_when_
     """In that minute commands go on; workers and APIs are told to end, and PostgreSQL crashes."""
     world = load.programme.world
     world.start_process("registry-worker-2")
-    wait_for("the second worker is ready", lambda: (world.state_of("registry-worker-2") or {}).get("ready"))
+    world.await_state("registry-worker-2", "ready")
     staying = pids(world, "training-api", "training-worker", "registry-worker-2")
     with load.flowing():
         load.await_acts(10)

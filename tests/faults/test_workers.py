@@ -1,6 +1,7 @@
 """Several workers of one group: one sleeps and wakes, one dies, and the partitions change hands while commands flow."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -15,8 +16,8 @@ def two_workers_each(load: Load) -> Iterator[dict[str, tuple[str, str]]]:
     names = {service: (f"{service}-worker", f"{service}-worker-2") for service in (REGISTRY, TRAINING)}
     for first, second in names.values():
         world.start_process(second)
-        wait_for(f"{first} leads", lambda first=first: (world.state_of(first) or {}).get("relay_leads"))
-        wait_for(f"{second} is ready", lambda second=second: (world.state_of(second) or {}).get("ready"))
+        world.await_state(first, "relay_leads")
+        world.await_state(second, "ready")
     yield names
     for first, second in names.values():
         world.process(second).stop()
@@ -36,8 +37,8 @@ def test_a_worker_that_slept_while_others_took_over_changes_nothing_when_it_wake
         load.await_acts(20)
         for service in two_workers_each:
             # Some of this stands in partitions of the sleeper, until the group has given them to the other.
-            sent = world.sent_to(service)
-            wait_for(f"somebody else reads for {service}", lambda s=service, sent=sent: world.has_read(s, sent))
+            has_read = partial(world.has_read, service, world.sent_to(service))
+            wait_for(f"somebody else reads for {service}", has_read)
         for sleeper in sleepers:
             assert sleeper.thaw()
         load.await_acts(20)
@@ -53,6 +54,6 @@ def test_the_other_worker_leads_and_reads_when_the_leader_is_killed(
         for leader, _ in two_workers_each.values():
             world.process(leader).kill()
         for _, follower in two_workers_each.values():
-            wait_for(f"{follower} leads", lambda name=follower: (world.state_of(name) or {}).get("relay_leads"))
+            world.await_state(follower, "relay_leads")
         load.await_acts(20)
     load.assert_nothing_was_lost()

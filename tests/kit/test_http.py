@@ -455,6 +455,14 @@ async def test_nobody_comes_in_without_a_token(world: World):
 # --- Personal data ----------------------------------------------------------------------------------------------------
 
 
+async def test_an_answer_without_a_body_is_replayed_as_well(world: World):
+    for replayed in (None, "true"):
+        answer = await world.post("/counters/n0/name", {"name": "Siti Rahmah"}, Idempotency_Key="no-body")
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers.get("idempotency-replayed") == replayed
+    assert await world.version("n0") == 1
+
+
 async def test_a_look_at_a_name_is_in_the_read_log_and_the_reader_stays_a_reader(world: World):
     await world.count("n1", 1)
     await world.post("/counters/n1/name", {"name": "Siti Rahmah"})

@@ -273,6 +273,34 @@ async def _stopped(consumer: Consumer) -> bool:
     return bool(consumer.stopped)
 
 
+async def test_a_message_whose_second_fact_is_refused_leaves_no_trace_of_its_first(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    reactions = Reactions()
+
+    async def load(*_: Any) -> None:
+        return None
+
+    @reactions.on(lab.Reported, loads=load)
+    def says_much(step: Step[Any, None]) -> list[Any]:
+        note = "x" * 1_000_000 if step.event.amount == 5 else None
+        counter = step.event.counter_id
+        return [lab.Counted(counter_id=counter, amount=1), lab.Counted(counter_id=counter, amount=1, note=note)]
+
+    async with site(lab, fresh_database) as place:
+        await send(kafka, lab.partner_topic, [message(lab, f"m{n}", "c1", n) for n in (1, 5, 2)])
+        async with taking_in(place, kafka, reactions):
+            await eventually(lambda: read_up_to(place, 3))
+        told = await rejected(place)
+        [(field, reason)] = told[1]
+        assert field == "value"
+        assert "a message holds at most 900,000" in reason
+        assert await place.totals() == {"c1": (4, 4)}
+        log = await place.rows("SELECT version FROM log WHERE topic = $1 ORDER BY id", lab.topic)
+        assert [row["version"] for row in log] == [1, 2, 3, 4]
+
+
 async def test_what_loading_finds_amiss_names_the_message_after_some_tries(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):

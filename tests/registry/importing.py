@@ -15,14 +15,13 @@ import httpx
 
 from contracts.p3ke import HEAD
 from contracts.registry import HouseholdDetails
-from services.kit import crash
 from services.kit.app import api_app
 from services.kit.database import migrate, open_pool
 from services.kit.jobs import JobContext
-from services.kit.settings import Settings, load_settings
+from services.kit.settings import Settings
 from services.kit.transaction import Workplace, acting_as
 from services.registry.__main__ import SERVICE
-from services.registry.snapshots.applying import apply_next, apply_snapshots
+from services.registry.snapshots.applying import apply_next
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.support.databases import FreshDatabase
@@ -194,27 +193,3 @@ def csv_of(*families: list[dict[str, str]]) -> bytes:
     writer.writeheader()
     writer.writerows(row for rows in families for row in rows)
     return lines.getvalue().encode()
-
-
-# --- A worker that can be killed --------------------------------------------------------------------------------------
-
-
-async def work_until_applied() -> None:
-    """What a worker's process does with lists, without its relay and consumer, until none waits any more."""
-    settings = load_settings()
-    crash.arm(settings.crash_points)
-    pool = await open_pool(settings.database_url, size=3)
-    workplace = Workplace("registry", pool, SERVICE.tables, SERVICE.keyring(settings), lambda: NOW, lambda: None)
-    context = JobContext(workplace, settings, asyncio.Event())
-    job = asyncio.ensure_future(apply_snapshots(context))
-    while await pool.fetchval("SELECT EXISTS (SELECT 1 FROM snapshot_import WHERE stage <> 'swept')"):
-        await asyncio.wait([job], timeout=0.1)
-        if job.done():
-            await job
-    context.stopping.set()
-    await job
-    pool.terminate()
-
-
-if __name__ == "__main__":
-    asyncio.run(work_until_applied())

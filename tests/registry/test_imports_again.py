@@ -4,8 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic_core import from_json
 
-from tests.registry.importing import ELSEWHERE, OTHER_VILLAGE, Registry, csv_of, family, nik, running_registry
+from services.kit.transaction import acting_as
+from services.registry.snapshots.families import reindex_families
+from tests.registry.facts import default_rules, nominated, verified
+from tests.registry.importing import ELSEWHERE, OTHER_VILLAGE, PEPPER, Registry, csv_of, family, nik, running_registry
 from tests.support.databases import FreshDatabase
 
 
@@ -119,3 +123,35 @@ async def test_a_household_that_is_seen_in_another_village_is_reported(registry:
     snapshot = await registry.take_in(csv_of(family(1, kode_kemdagri=OTHER_VILLAGE)), dated="2024-06-30")
     (problem,) = (await registry.get(f"/snapshots/{snapshot['snapshot_id']}/problems")).json()["items"]
     assert (problem["row"], problem["code"]) == (2, "lives-elsewhere")
+
+
+async def test_a_newer_rank_gives_verified_participants_another_priority(registry: Registry):
+    await registry.take_in(csv_of(family(1), family(2)), dated="2024-01-31")
+    home = (await registry.households())["K-1"]
+    mother = home["head_person_id"]
+    async with registry.context.workplace.transaction(acting_as("test")) as tx:
+        participation = [
+            fact.model_copy(update={"household_id": home["household_id"], "personal": {}})
+            for fact in (nominated(mother), verified(mother))
+        ]
+        await tx.decide([*default_rules(), *participation])
+    changed = family(1, desil_kesejahteraan=3, persentil="")
+    snapshot = await registry.take_in(csv_of(changed, family(2)), dated="2024-06-30")
+    assert (snapshot["rank_changed"], snapshot["unchanged"]) == (1, 1)
+    assert await registry.facts("PriorityChanged") == ["PriorityChanged"]
+    parts = from_json(await registry.value("SELECT priority -> 'parts' FROM participant"))
+    # Of the poorest decile no longer; a woman who heads the household still.
+    assert [part["name"] for part in parts] == ["woman as head", "no assistance yet", "can leave home"]
+
+
+async def test_the_family_index_can_be_made_anew_under_another_pepper(registry: Registry, tmp_path: Path):
+    families = [family(n, nik="") for n in range(1, 4)]
+    await registry.take_in(csv_of(*families), dated="2024-01-31")
+    before = await registry.fetch("SELECT source, family, household_id FROM household_family ORDER BY household_id")
+    assert await reindex_families(registry.context.workplace, PEPPER) == 3
+    same = await registry.fetch("SELECT source, family, household_id FROM household_family ORDER BY household_id")
+    assert same == before
+    (tmp_path / "pepper").write_text("77" * 32)
+    assert await reindex_families(registry.context.workplace, bytes.fromhex("77" * 32)) == 3
+    snapshot = await registry.take_in(csv_of(*reversed(families)), dated="2024-06-30")
+    assert (snapshot["unchanged"], snapshot["listed"], snapshot["delisted"]) == (3, 0, 0)

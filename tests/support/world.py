@@ -102,6 +102,10 @@ class World(Stack):
             return None
         return dict(answer.json())
 
+    def await_state(self, name: str, what: str) -> None:
+        """Returns when the process says so of itself: "ready", or a worker "relay_leads"."""
+        wait_for(f"{name} says: {what}", lambda: (self.state_of(name) or {}).get(what))
+
     def metrics_of(self, name: str) -> str:
         return httpx.get(f"http://127.0.0.1:{self._port_of(name)}/metrics", timeout=5).text
 
@@ -144,8 +148,8 @@ class World(Stack):
 
     async def _publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str]) -> tuple[int, int]:
         producer = AIOKafkaProducer(bootstrap_servers=self.local.bootstrap, acks="all", request_timeout_ms=10_000)
-        await producer.start()
         try:
+            await producer.start()
             texts = [(name, text.encode()) for name, text in headers.items()]
             sent = await producer.send_and_wait(topic, value, key.encode(), headers=texts)
             return sent.partition, sent.offset
@@ -158,8 +162,8 @@ class World(Stack):
 
     async def _records(self, topics: Sequence[str]) -> list[Any]:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.local.bootstrap, isolation_level="read_committed")
-        await consumer.start()
         try:
+            await consumer.start()
             places = [TopicPartition(topic, n) for topic in topics for n in range(TOPICS[topic].partitions)]
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
@@ -195,10 +199,11 @@ class World(Stack):
 
     def _next_due(self, service: str) -> datetime | None:
         def says() -> dict[str, Any] | None:
-            state = self.state_of(f"{service}-worker")
-            return state if state is not None and "next_due" in state else None
+            workers = [name for name in self.layout.ports if name.startswith(f"{service}-worker")]
+            states = (self.state_of(name) for name in workers if self.process(name).pid())
+            return next((state for state in states if state is not None and "next_due" in state), None)
 
-        due = wait_for(f"the worker of {service} says what is due", says)["next_due"]
+        due = wait_for(f"a worker of {service} says what is due", says)["next_due"]
         return None if due is None else datetime.fromisoformat(due)
 
     def _has_nothing_due(self, service: str) -> bool:

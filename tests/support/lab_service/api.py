@@ -61,7 +61,7 @@ def router_of(lab: Lab) -> APIRouter:
             assert counted is not None
             return tx.answer(_view(counted), status=201, version=counted.version, stream=f"{lab.topic}/{counter_id}")
 
-    @router.post("/counters/{counter_id}/name")
+    @router.post("/counters/{counter_id}/name", status_code=204)
     async def give_name(
         counter_id: str, command: GiveName, work: Annotated[Work, Depends(works_as("officer"))]
     ) -> Response:
@@ -69,7 +69,7 @@ def router_of(lab: Lab) -> APIRouter:
             await tx.decide(
                 [lab.Named(counter_id=counter_id, personal={counter_id: Name(name=command.name)})]  # type: ignore[call-arg]
             )
-            return tx.answer({})
+            return tx.answer(None, status=204)
 
     @router.post("/lists", status_code=201)
     async def take_list(
