@@ -130,12 +130,16 @@ def _bounded(receive: Receive, request: Request) -> Receive:
 
     taken = 0
 
+    def refuse_above_the_limit(size: int) -> None:
+        if size > MAX_BODY_BYTES and not is_streamed(request):
+            raise HTTPException(413, f"A request holds at most {MAX_BODY_BYTES:,} bytes.")
+
     async def receive_bounded() -> Message:
         nonlocal taken
+        refuse_above_the_limit(length)  # Before anything of it is waited for.
         message = await receive()
         taken += len(message.get("body", b""))
-        if max(taken, length) > MAX_BODY_BYTES and not is_streamed(request):
-            raise HTTPException(413, f"A request holds at most {MAX_BODY_BYTES:,} bytes.")
+        refuse_above_the_limit(taken)
         return message
 
     return receive_bounded

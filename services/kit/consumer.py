@@ -34,6 +34,8 @@ _log = structlog.get_logger(__name__)
 
 MAX_RECORDS = 2_000
 BATCH_TIMEOUT_MS = 20
+SESSION_MS = 6_000  # after which a member that died is missed: the least that brokers allow by default
+HEARTBEAT_MS = 1_500  # also how soon a member hears that others came or went
 SETTLE_SECONDS = 0.5
 COMMIT_SECONDS = 2.0
 FAREWELL_SECONDS = 10.0
@@ -81,6 +83,8 @@ class Consumer:
             batch=True,
             max_records=MAX_RECORDS,
             batch_timeout_ms=BATCH_TIMEOUT_MS,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             isolation_level="read_committed",

@@ -21,7 +21,7 @@ from tests.journeys.evidence import (
     assert_tables_say_what_the_oracle_says,
 )
 from tests.journeys.programme import Programme
-from tests.support.world import REGISTRY, TRAINING, Caller, World
+from tests.support.world import REGISTRY, TRAINING, Caller, World, wait_for
 
 _TRY_AGAIN_SECONDS = 0.2
 _NOT_HEARD_OF_YET = ("no-such-candidate", "not-verified")
@@ -78,10 +78,14 @@ class Load:
 
     def await_acts(self, number: int) -> None:
         """Returns when the lanes have done so much more."""
-        goal, deadline = self.counts["acts"] + number, time.monotonic() + 120
-        while self.counts["acts"] < goal and not self._errors:
-            assert time.monotonic() < deadline, f"{goal - self.counts['acts']} of {number} acts were not done in time"
-            time.sleep(0.05)
+        goal = self.counts["acts"] + number
+        self.await_that(f"{number} more acts are done", lambda: self.counts["acts"] >= goal)
+
+    def await_that(self, what: str, check: Callable[[], object]) -> None:
+        """Returns when it is true, and raises what a lane meets before that."""
+        wait_for(what, lambda: bool(self._errors or check()), seconds=240)
+        if self._errors:
+            raise self._errors[0]
 
     def assert_nothing_was_lost(self) -> int:
         """Everything that was accepted happened once, everywhere, in order. Gives the number of copies in Kafka."""

@@ -12,7 +12,7 @@ from tests.faults.load import Load
 from tests.faults.supervisor import Supervisor
 from tests.journeys.oracle.lists import TargetingList, read_list
 from tests.journeys.programme import Programme
-from tests.support.world import REGISTRY, wait_for
+from tests.support.world import REGISTRY
 
 RELAY_AND_CONSUMER = "sealed-not-sent:2,sent-not-marked:3,folded-not-committed:2,committed-not-offset:3"
 ARMED = {
@@ -36,7 +36,7 @@ def test_a_process_that_is_killed_at_any_point_loses_and_doubles_nothing(load: L
     with supervisor.looking_after():
         with load.flowing():
             received = load.patient.send_list(coming)["snapshot"]
-            wait_for("each point has killed its process", lambda: reached(tmp_path) >= wanted)
+            load.await_that("each point has killed its process", lambda: reached(tmp_path) >= wanted)
             load.await_acts(20)
         programme.oracle.registry.list_received(received["snapshot_id"], coming, coming.path.name)
         world.settle()
@@ -63,7 +63,7 @@ def test_a_timer_that_is_killed_before_its_commit_does_its_work_once(load: Load,
     programme.oracle.time_passes(expiry)
     points = armed(tmp_path, "registry-worker", "timer-before-commit:1")
     with Supervisor(world, {"registry-worker": points}).looking_after(), load.flowing():
-        wait_for("the timer was killed", lambda: reached(tmp_path))
+        load.await_that("the timer was killed", lambda: reached(tmp_path))
         load.await_acts(20)
     load.assert_nothing_was_lost()
     assert programme.oracle.registry.participants[ageing[0]]["status"] == "expired"

@@ -30,21 +30,21 @@ def test_a_minute_without_kafka_is_waited_out_and_every_process_still_ends_when_
     staying = pids(world, "training-api", "training-worker", "registry-worker-2")
     with load.flowing():
         load.await_acts(10)
-        world.freeze_kafka()
-        thaw_at = time.monotonic() + FROZEN_SECONDS
         commands = load.counts["commands"]
-        load.await_acts(20)
-        # The one that leads the relay has a batch in flight; what is started now waits for Kafka from the beginning.
-        ends_when_told_and_starts_again(world, "registry-worker")
-        ends_when_told_and_starts_again(world, "registry-api")
-        time.sleep(2.0)
-        ends_when_told_and_starts_again(world, "registry-worker")
-        load.await_acts(20)
-        world.restart_postgres(immediate=True)
-        load.await_acts(20)
-        assert load.counts["commands"] - commands > 50, "commands do not wait for Kafka"
-        time.sleep(max(0.0, thaw_at - time.monotonic()))
-        world.thaw_kafka()
+        with world.kafka_frozen():
+            thaw_at = time.monotonic() + FROZEN_SECONDS
+            load.await_acts(20)
+            # The one that leads the relay has a batch in flight; the one that is started now waits from its beginning.
+            ends_when_told_and_starts_again(world, "registry-worker")
+            log = world.process("registry-worker").log_file
+            load.await_that("the new worker waits for Kafka", lambda: "waiting for Kafka" in log.read_text())
+            ends_when_told_and_starts_again(world, "registry-worker")
+            ends_when_told_and_starts_again(world, "registry-api")
+            load.await_acts(20)
+            world.restart_postgres(immediate=True)
+            load.await_acts(20)
+            assert load.counts["commands"] - commands > 50, "commands do not wait for Kafka"
+            time.sleep(max(0.0, thaw_at - time.monotonic()))
         load.await_acts(20)
     load.assert_nothing_was_lost()
     assert pids(world, *staying) == staying, "an outage needs no restart"

@@ -6,54 +6,61 @@ from functools import partial
 import pytest
 
 from tests.faults.load import Load
-from tests.support.world import REGISTRY, TRAINING, wait_for
+from tests.support.world import REGISTRY, TRAINING, World, wait_for
+
+SERVICES = (REGISTRY, TRAINING)
 
 
-@pytest.fixture
-def two_workers_each(load: Load) -> Iterator[dict[str, tuple[str, str]]]:
-    """By service: the worker whose relay leads, and the other. One of each is left in the end."""
+@pytest.fixture(scope="module")
+def world(load: Load) -> Iterator[World]:
+    """Two workers of each service; in the end there is one again."""
     world = load.programme.world
-    names = {service: (f"{service}-worker", f"{service}-worker-2") for service in (REGISTRY, TRAINING)}
-    for first, second in names.values():
-        world.start_process(second)
-        world.await_state(first, "relay_leads")
-        world.await_state(second, "ready")
-    yield names
-    for first, second in names.values():
-        world.process(second).stop()
-        if world.process(first).pid() is None:
-            world.start_process(first)
+    for service in SERVICES:
+        world.start_process(f"{service}-worker-2")
+    for service in SERVICES:
+        world.await_state(f"{service}-worker-2", "ready")
+    yield world
+    for service in SERVICES:
+        if world.process(f"{service}-worker").pid() is None:
+            world.start_process(f"{service}-worker")
+        world.process(f"{service}-worker-2").stop()
 
 
-def test_a_worker_that_slept_while_others_took_over_changes_nothing_when_it_wakes(
-    load: Load, two_workers_each: dict[str, tuple[str, str]]
-) -> None:
-    world = load.programme.world
+def test_a_worker_that_slept_while_others_took_over_changes_nothing_when_it_wakes(load: Load, world: World) -> None:
     with load.flowing():
         load.await_acts(10)
-        sleepers = [world.process(follower) for _, follower in two_workers_each.values()]
+        sleepers = [world.process(leader_and_other(world, service)[1]) for service in SERVICES]
         for sleeper in sleepers:
             assert sleeper.freeze()
         load.await_acts(20)
-        for service in two_workers_each:
+        for service in SERVICES:
             # Some of this stands in partitions of the sleeper, until the group has given them to the other.
             has_read = partial(world.has_read, service, world.sent_to(service))
-            wait_for(f"somebody else reads for {service}", has_read)
+            load.await_that(f"somebody else reads for {service}", has_read)
         for sleeper in sleepers:
             assert sleeper.thaw()
         load.await_acts(20)
     load.assert_nothing_was_lost()
 
 
-def test_the_other_worker_leads_and_reads_when_the_leader_is_killed(
-    load: Load, two_workers_each: dict[str, tuple[str, str]]
-) -> None:
-    world = load.programme.world
+def test_the_other_worker_leads_and_reads_when_the_leader_is_killed(load: Load, world: World) -> None:
     with load.flowing():
         load.await_acts(10)
-        for leader, _ in two_workers_each.values():
+        leaders, others = zip(*(leader_and_other(world, service) for service in SERVICES), strict=True)
+        for leader in leaders:
             world.process(leader).kill()
-        for _, follower in two_workers_each.values():
-            world.await_state(follower, "relay_leads")
+        for other in others:
+            world.await_state(other, "relay_leads")
         load.await_acts(20)
     load.assert_nothing_was_lost()
+
+
+def leader_and_other(world: World, service: str) -> tuple[str, str]:
+    """Whose relay leads, and whose waits its turn."""
+    names = (f"{service}-worker", f"{service}-worker-2")
+
+    def leader() -> str | None:
+        return next((name for name in names if (world.state_of(name) or {}).get("relay_leads")), None)
+
+    leads = wait_for(f"a worker of {service} leads", leader)
+    return leads, next(name for name in names if name != leads)

@@ -65,10 +65,10 @@ def programme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programme]:
     with World(begins_at) as world:
         world.start()
         programme = Programme(world, Oracle(begins_at))
-        first, second = the_lists(tmp_path_factory.mktemp("lists"))
+        first, second, renumbered = the_lists(tmp_path_factory.mktemp("lists"))
         the_list_comes_in(programme, first)
         facilitators_visit(programme)
-        the_civil_registry_tells(programme)
+        the_civil_registry_tells(programme, renumbered)
         verifications_age(programme)
         the_second_list_comes_in(programme, second)
         cohorts = classes_are_planned_and_filled(programme)
@@ -106,19 +106,21 @@ def facilitators_visit(programme: Programme) -> None:
     visited = {person: number for number, person in enumerate(adults) if number % 12 != 3}
     for facilitator, people in by_facilitator(programme, list(visited)).items():
         visits = [visit for person in people for visit in visits_to(person, visited[person])]
-        # Devices were offline: the latest visit is sent first, and the first half of them a second time.
+        # Devices were offline: the latest visits are sent first, some from before after them, and half of all twice.
         visits.sort(key=lambda visit: str(visit["captured_at"]), reverse=True)
-        programme.visit(visits, facilitator)
+        behind = [visit for visit in visits if visit["visit_id"] in (f"knock-{number}" for number in range(4, 999, 24))]
+        programme.visit([visit for visit in visits if visit not in behind], facilitator)
+        if behind:
+            programme.visit(behind, facilitator)
         programme.visit(visits[: len(visits) // 2], facilitator)
     programme.until(wita(4, 25))
     ready = {person: number for person, number in visited.items() if number % 12 > 3}
     programme.verify(list(ready))
-    for person, number in visited.items():
-        if person not in ready:
-            assert programme.world.caller(REGISTRY, "programme").tell("/verifications", {"participant_ids": [person]})[
-                "refused"
-            ]
-            programme.reject(person, ("moved", "address_not_found", "not_willing")[number % 12])
+    officer = programme.officer(REGISTRY)
+    others = {person: number for person, number in visited.items() if person not in ready}
+    assert officer.tell("/verifications", {"participant_ids": list(others)})["refused"] == len(others)
+    for person, number in others.items():
+        programme.reject(person, ("moved", "address_not_found", "not_willing")[number % 12], settle=False)
     late = [person for number, person in enumerate(adults) if number % 12 == 3]
     programme.assign(late[:2], "facilitator", date(2024, 5, 31))
 
@@ -153,7 +155,7 @@ def visit_to(person: str, number: int) -> dict[str, Any]:
     return visit
 
 
-def the_civil_registry_tells(programme: Programme) -> None:
+def the_civil_registry_tells(programme: Programme, to_be_renumbered: str) -> None:
     programme.until(wita(5, 2))
     people = programme.oracle.registry
     nik = people.national_ids
@@ -169,6 +171,8 @@ def the_civil_registry_tells(programme: Programme) -> None:
     heads = [person for person in verified if people.households[people.home_of[person]]["head_person_id"] == person]
     programme.dukcapil("HouseholdMoved", nik[heads[-1]], "move-1", to_area_code="5201012002", moved_on="2024-04-20")
     programme.dukcapil("HouseholdMoved", nik[heads[-2]], "move-2", to_area_code="32.73.01.1001", moved_on="2024-04-21")
+    mover = people.households[people.family_of["P3KE", to_be_renumbered]]["head_person_id"]
+    programme.dukcapil("HouseholdMoved", nik[mover], "move-3", to_area_code="52.72.01.1001", moved_on="2024-04-22")
     # What cannot be taken in: unknown people, two who bear one number, and messages that are none.
     twins = duplicated_heads(programme)
     programme.dukcapil("IdentityMatched", twins, "two-bear-it", matched=True)
@@ -406,7 +410,8 @@ def in_place_order(programme: Programme, cohort_id: str, *statuses: str) -> list
 # --- The lists --------------------------------------------------------------------------------------------------------
 
 
-def the_lists(folder: Path) -> tuple[TargetingList, TargetingList]:
+def the_lists(folder: Path) -> tuple[TargetingList, TargetingList, str]:
+    """The first, the second, and the id of a family that the second calls otherwise."""
     summary = write_first_list(folder / "p3ke-2024-04.csv")
     first = read_list(
         summary.path,
@@ -420,7 +425,7 @@ def the_lists(folder: Path) -> tuple[TargetingList, TargetingList]:
     later = second_list(path, SIZE, seed=SEED, dated=SECOND, changes=CHANGES)
     twins = next(planted for planted in summary.planted if planted.defect is Defect.DUPLICATE_FAMILY)
     bad_rows = plant_doubt(path, twins.original_family_id, same_everywhere(summary, later))
-    return first, read_list(path, "P3KE", SECOND, ["52"], bad_rows=bad_rows)
+    return first, read_list(path, "P3KE", SECOND, ["52"], bad_rows=bad_rows), min(later.renumbered)
 
 
 def write_first_list(path: Path) -> Summary:
@@ -494,6 +499,10 @@ def test_every_figure_of_the_api_is_the_oracles(programme: Programme) -> None:
         assert rows == {key: {at: shown[name][key][at] for at in rows[key]} for key in shown[name]}, name
     pool = [row["participant_id"] for row in auditor[TRAINING].pages("/candidates")]
     assert pool == oracle.training.pool(world.now)
+    for service in (REGISTRY, TRAINING):
+        log = auditor[service].get("/log/figures")
+        assert log["tables"] == {name: len(rows) for name, rows in oracle.tables(service).items()}
+        assert sum(log["events"].values()) == log["sealed"] == sum(map(len, oracle.story.of(service).values()))
     (quota,) = auditor[TRAINING].get(f"/programmes/{programme_id}")["quotas"]
     assert (quota["area_code"], quota["taken"]) == ("52.03", oracle.training.places_taken(programme_id, "52.03"))
 
@@ -525,6 +534,15 @@ def test_names_are_shown_to_who_may_see_them_and_are_those_of_the_file(programme
     assert [row["name"] for row in roster] == [names.get(row["participant_id"]) for row in roster]
     refused = programme.world.caller(TRAINING, "auditor").http.get(f"/cohorts/{cohort_id}/roster")
     assert refused.status_code == 403
+
+
+def test_an_address_is_shown_as_long_as_the_household_lives_there(programme: Programme) -> None:
+    registry = programme.oracle.registry
+    moved = {home: address for home, address in registry.addresses.items() if address is None}
+    assert len(moved) > 1
+    settled = dict(list(registry.addresses.items())[:5])
+    for household_id, address in (moved | settled).items():
+        assert programme.officer(REGISTRY).get(f"/households/{household_id}")["address"] == address
 
 
 def test_a_district_sees_its_own_people_and_nobody_else(programme: Programme) -> None:

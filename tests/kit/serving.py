@@ -1,4 +1,4 @@
-"""Serves an ASGI application over real HTTP on a free port, for as long as a test needs it."""
+"""Serves an ASGI application over real HTTP on a free port, as our processes do, for as long as a test needs it."""
 
 import asyncio
 import contextlib
@@ -7,11 +7,13 @@ from typing import Any
 
 import uvicorn
 
+from services.kit.process import http_config
+
 
 @contextlib.asynccontextmanager
 async def served(app: Any) -> AsyncIterator[str]:
     """The base URL of the running server."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", lifespan="off", log_config=None))
+    server = uvicorn.Server(http_config(app))
     running = asyncio.create_task(server.serve())
     while not server.started:
         if running.done():

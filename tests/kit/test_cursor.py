@@ -12,12 +12,14 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.kit.consumer import Consumer
+from services.kit.positions import Place
 from services.kit.reactions import Reactions, Step
 from tests.kit.test_consumer import consumer_of, publish, same_totals
 from tests.kit.test_intake import message, outbox_is_empty, read_up_to, send, taking_in
 from tests.support.cable import cable_to
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, Site, eventually, make_topics, migrate_lab, relay_of, running, site
+from tests.support.lab_service.service import reactions_of
 
 
 @pytest.fixture
@@ -218,3 +220,31 @@ async def test_a_database_that_is_away_for_a_while_stops_nothing(lab: Lab, fresh
                 await eventually(lambda: same_totals(publisher, reader))
             pool.terminate()
         assert consumer.stopped == {}
+
+
+async def test_what_was_fetched_before_the_cursor_was_known_does_not_skip_a_partners_messages(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    await make_topics(kafka, lab)
+    async with site(lab, fresh_database) as former:
+        await send(kafka, lab.partner_topic, [message(lab, f"m{n}") for n in range(5)])
+        async with taking_in(former, kafka):
+            await eventually(lambda: read_up_to(former, 5))
+    await send(kafka, lab.partner_topic, [message(lab, f"m{n}") for n in range(5, 8)])
+    # The database is another one, which holds nothing; Kafka was told that five messages were read.
+    async with site(lab, fresh_database) as place:
+        consumer = Consumer(place.workplace, kafka, reactions_of(lab), (lab.partner,))
+        partition = TopicPartition(lab.partner_topic, 0)
+        await consumer._lock.acquire()
+        async with running(consumer.run):
+
+            async def last_three_are_fetched() -> bool:
+                member = consumer._subscriber.consumer
+                return member is not None and partition in member.assignment() and await member.position(partition) == 8
+
+            await eventually(last_three_are_fetched)
+            # They wait to be taken, while the cursor is read.
+            await consumer._settle([Place(*partition)])
+            consumer._lock.release()
+            await eventually(lambda: read_up_to(place, 8))
+        assert await place.totals() == {"c1": (8, 8)}

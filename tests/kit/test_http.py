@@ -81,11 +81,12 @@ class World:
         """Sends these very bytes over a connection of its own; the answer, or nothing if the caller hangs up first."""
         place = urlsplit(self.base)
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
-        writer.write(request)
-        await writer.drain()
-        got = await asyncio.wait_for(reader.read(65536), 10) if answer else b""
-        writer.close()
-        return got
+        try:
+            writer.write(request)
+            await writer.drain()
+            return await asyncio.wait_for(reader.read(65536), 10) if answer else b""
+        finally:
+            writer.close()
 
 
 def headers_of(said: dict[str, str]) -> dict[str, str]:
@@ -639,6 +640,23 @@ async def test_a_length_that_is_none_is_refused(world: World, length: str):
     got = await world.raw(head.encode())
     assert got.split(b" ")[1] in (b"400", b"413"), got
     assert (await world.count("h9", 1)).status_code == 201
+
+
+async def test_headers_without_end_are_refused_while_they_come(world: World):
+    url = httpx.URL(world.base)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"GET /counters HTTP/1.1\r\nHost: lab\r\nX-Endless: ")
+    sent = 0
+    answering = asyncio.ensure_future(reader.read(1000))
+    try:
+        while not answering.done() and sent < 10_000_000:
+            writer.write(b"x" * 10_000)
+            sent += 10_000
+            await asyncio.sleep(0)
+        assert (await asyncio.wait_for(answering, 5)).startswith(b"HTTP/1.1 400")
+        assert sent < 1_000_000
+    finally:
+        writer.transport.abort()
 
 
 async def test_a_correlation_id_is_taken_over_or_replaced(world: World):

@@ -393,7 +393,7 @@ def standing_lab() -> Iterator[Lab]:
     made.forget()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_reading_never_raises_and_repeats_nothing(standing_lab: Lab, data: st.DataObject):
     lab = standing_lab

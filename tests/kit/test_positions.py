@@ -67,7 +67,7 @@ def sequences(records: Sequence[Any]) -> list[int]:
     return [int(dict(r.headers)["ce_sequence"]) for r in records]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(records=partitions(), data=st.data())
 def test_any_fetches_of_any_copies_give_each_event_once_and_in_order(records: list[Record], data: st.DataObject):
     standing, taken = Standing(), []

@@ -3,15 +3,12 @@
 import asyncio
 import itertools
 import json
-import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +26,9 @@ from tests.kit.test_intake import message, send
 from tests.kit.test_relay import assert_whole
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, all_records, eventually, make_topics, migrate_lab
-from tests.support.stack import ROOT, Stack
+from tests.support.lab_service.nursery import Child, nursery
+from tests.support.stack import Stack
 
-COMMAND = ("python", "-m", "tests.support.lab_service")
 END_SECONDS = 5.0
 
 
@@ -52,7 +49,6 @@ class House:
     """The lab's api and worker as processes, and somebody who calls, publishes and counts by hand what was said."""
 
     lab: Lab
-    stack: Stack
     dsn: str
     kafka: str
     environment: dict[str, str]
@@ -60,22 +56,9 @@ class House:
     api_port: int
     worker_port: int
     client: httpx.AsyncClient
-    daemons: dict[str, Daemon] = field(default_factory=dict)
     oracle: "Tally[str]" = field(default_factory=Tally)  # counter -> times
     totals: "Tally[str]" = field(default_factory=Tally)  # counter -> sum
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
-    ends: int = 0
-
-    async def launch(self, role: str, **environment: str) -> None:
-        name = f"{self.lab.service}-{role}"
-        self.daemons[role] = await asyncio.to_thread(
-            self.stack.launch, name, [*COMMAND, role], self.environment | environment
-        )
-
-    def log(self, role: str) -> str:
-        """What the role's present and former process have logged."""
-        files = [self.daemons[role].log_file.with_suffix(".log.1"), self.daemons[role].log_file]
-        return "".join(file.read_text() for file in files if file.exists())
 
     def note(self, counter: str, amount: int) -> None:
         self.oracle[counter] += 1
@@ -155,7 +138,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(lab: Lab, stack: Stack, dsn: str, kafka: str, folder: Path) -> AsyncIterator[House]:
+async def house(lab: Lab, dsn: str, kafka: str, folder: Path) -> AsyncIterator[House]:
     key_file = folder / "master.key"
     key_file.write_text(secrets.token_hex(32))
     api_port, worker_port = free_ports(2)
@@ -178,16 +161,18 @@ async def house(lab: Lab, stack: Stack, dsn: str, kafka: str, folder: Path) -> A
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{api_port}", timeout=10)
         )
         bearer = token(signing_key, areas=["*"])
-        made = House(lab, stack, dsn, kafka, environment, bearer, api_port, worker_port, client)
-        try:
-            yield made
-        except BaseException:
-            for role in made.daemons:
-                print(f"--- {role}:\n{made.log(role)[-6000:]}")  # noqa: T201 (shown where the test fails)
-            raise
-        finally:
-            for daemon in made.daemons.values():
-                await asyncio.to_thread(daemon.kill)
+        yield House(lab, dsn, kafka, environment, bearer, api_port, worker_port, client)
+
+
+@contextmanager
+def shown_if_it_fails(*logs: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for file in logs:
+            if file.exists():
+                print(f"--- {file.name}:\n{file.read_text()[-6000:]}")  # noqa: T201 (shown where the test fails)
+        raise
 
 
 # --- Killed at every crash point --------------------------------------------------------------------------------------
@@ -203,33 +188,37 @@ API_POINTS = {"command-before-commit": 3, "command-after-commit": 4}
 
 
 async def test_killed_at_each_crash_point_nothing_is_lost_and_nothing_doubled(
-    lab: Lab, fresh_database: FreshDatabase, kafka: str, stack: Stack, tmp_path: Path
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, tmp_path: Path
 ):
     await make_topics(kafka, lab)
     dsn = await fresh_database("lab", migrate_lab)
-    async with house(lab, stack, dsn, kafka, tmp_path) as lab_house, AsyncExitStack() as opened:
-        marks = tmp_path / "reached"
-        marks.mkdir()
-        points = {"worker": WORKER_POINTS, "api": API_POINTS}
-        armed = {
-            role: {
-                "ENTAS_CRASH_POINTS": ",".join(f"{name}:{passage}" for name, passage in of_role.items()),
-                "ENTAS_CRASH_ONCE_DIR": str(marks),
-            }
-            for role, of_role in points.items()
-        }
-        stopping = asyncio.Event()
-
-        async def supervise(role: str) -> None:
-            while not stopping.is_set():
-                if role not in lab_house.daemons or lab_house.daemons[role].has_ended(0):
-                    await lab_house.launch(role, **armed[role])
-                await asyncio.sleep(0.05)
-
-        supervised = asyncio.gather(*[supervise(role) for role in points])
-        opened.callback(supervised.cancel)
+    marks = tmp_path / "reached"
+    marks.mkdir()
+    armed = {"worker": WORKER_POINTS, "api": API_POINTS}
+    logs = {role: tmp_path / f"{role}.log" for role in armed}
+    async with AsyncExitStack() as opened:
+        opened.enter_context(shown_if_it_fails(*logs.values()))
+        lab_house = await opened.enter_async_context(house(lab, dsn, kafka, tmp_path))
+        start = (await opened.enter_async_context(nursery(lab_house.environment))).start
         database = await asyncpg.connect(dsn)
         opened.push_async_callback(database.close)
+        stopping = asyncio.Event()
+
+        async def supervise() -> None:
+            """Starts each role again as soon as it has died."""
+            running: dict[str, Child] = {}
+            while not stopping.is_set():
+                for role, points in armed.items():
+                    if role not in running or running[role].has_ended():
+                        at = ",".join(f"{name}:{passage}" for name, passage in points.items())
+                        crash = {"ENTAS_CRASH_POINTS": at, "ENTAS_CRASH_ONCE_DIR": str(marks)}
+                        running[role] = await start(role, crash, logs[role])
+                await asyncio.sleep(0.05)
+            for child in running.values():
+                await child.kill()
+
+        supervised = asyncio.ensure_future(supervise())
+        opened.callback(supervised.cancel)
 
         async def keep_going(step: Callable[[], Any]) -> None:
             """Until every point was reached: what happens meanwhile happens while others are dead."""
@@ -249,16 +238,15 @@ async def test_killed_at_each_crash_point_nothing_is_lost_and_nothing_doubled(
         stopping.set()
         await supervised
         await lab_house.assert_as_the_oracle_says()
-        for role in points:
-            assert "Traceback" not in lab_house.log(role), lab_house.log(role)
+        for file in logs.values():
+            assert "Traceback" not in file.read_text()
 
 
 # --- Starting early, ending in time -----------------------------------------------------------------------------------
 
 
-async def ends_in_time(lab_house: House, *roles: str) -> None:
+async def end_in_time(*daemons: Daemon) -> None:
     """Tells the processes to end, all at once, and sees that they do, by themselves."""
-    daemons = [lab_house.daemons[role] for role in roles]
     for daemon in daemons:
         assert daemon.send(signal.SIGTERM), f"{daemon.name} had ended before: {daemon.log_tail()}"
     started = time.monotonic()
@@ -267,8 +255,8 @@ async def ends_in_time(lab_house: House, *roles: str) -> None:
         assert await asyncio.to_thread(daemon.has_ended, left), f"{daemon.name} runs on:\n{daemon.log_tail(40)}"
 
 
-async def logged(lab_house: House, role: str, words: str) -> bool:
-    return words in lab_house.log(role)
+async def logged(daemon: Daemon, words: str) -> bool:
+    return words in daemon.log_file.read_text()
 
 
 async def test_processes_start_before_their_servers_and_end_in_time_whatever_these_do(
@@ -284,14 +272,21 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
     migrate_lab(dsn)
     await make_topics(broker, lab)
     await asyncio.gather(asyncio.to_thread(private_stack.kill_postgres), asyncio.to_thread(private_stack.stop_kafka))
-    async with house(lab, private_stack, dsn, broker, tmp_path) as lab_house:
+    async with AsyncExitStack() as opened:
+        lab_house = await opened.enter_async_context(house(lab, dsn, broker, tmp_path))
+
+        async def launched(role: str) -> Daemon:
+            command = ["python", "-m", "tests.support.lab_service", role]
+            return await asyncio.to_thread(private_stack.launch, role, command, lab_house.environment)
+
         # Neither server is there yet.
-        await asyncio.gather(lab_house.launch("api"), lab_house.launch("worker"))
-        await soon(lambda: logged(lab_house, "api", "waiting for the database"))
-        await soon(lambda: logged(lab_house, "worker", "waiting for the database"))
+        api, worker = await asyncio.gather(launched("api"), launched("worker"))
+        opened.enter_context(shown_if_it_fails(api.log_file, worker.log_file))
+        await soon(lambda: logged(api, "waiting for the database"))
+        await soon(lambda: logged(worker, "waiting for the database"))
         await asyncio.to_thread(private_stack.start_postgres)
         await soon(lab_house.api_is_ready)
-        await soon(lambda: logged(lab_house, "worker", "waiting for Kafka"))
+        await soon(lambda: logged(worker, "waiting for Kafka"))
         await lab_house.command(1)
         await asyncio.to_thread(private_stack.start_kafka)
         await soon(lab_house.worker_is_ready)
@@ -303,7 +298,7 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
         for _ in range(5):
             await lab_house.command(4)
         await asyncio.sleep(0.3)
-        await ends_in_time(lab_house, "worker")
+        await end_in_time(worker)
 
         # A request that is under way when the process is told to end gets its answer.
         database = await asyncpg.connect(dsn)
@@ -311,7 +306,7 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
             await database.execute("LOCK TABLE counter IN SHARE ROW EXCLUSIVE MODE")
             under_way = asyncio.ensure_future(lab_house.command(5))
             await asyncio.sleep(0.3)
-            ending = asyncio.ensure_future(ends_in_time(lab_house, "api"))
+            ending = asyncio.ensure_future(end_in_time(api))
             await asyncio.sleep(0.3)
         assert (await under_way).json()["total"] > 0
         await ending
@@ -319,7 +314,7 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
         private_stack.thaw_kafka()
 
         # What was said meanwhile is there, once.
-        await asyncio.gather(lab_house.launch("api"), lab_house.launch("worker"))
+        api, worker = await asyncio.gather(launched("api"), launched("worker"))
         await soon(lab_house.api_is_ready)
         await soon(lab_house.worker_is_ready)
         await lab_house.command(6)
@@ -331,7 +326,7 @@ async def test_processes_start_before_their_servers_and_end_in_time_whatever_the
         answer = await lab_house.client.get("/health/ready")
         assert (answer.status_code, answer.json()["ready"]) == (503, False)
         assert (await lab_house.progress())["ready"] is False
-        await ends_in_time(lab_house, "api", "worker")
+        await end_in_time(api, worker)
 
 
 # --- What is refused at the start -------------------------------------------------------------------------------------
@@ -344,7 +339,6 @@ async def test_a_start_that_cannot_be_right_is_refused_in_words(lab: Lab, kafka:
     await admin.close()
     (tmp_path / "master.key").write_text("00" * 32)
     complete = {
-        "LAB": lab.service,
         "ENTAS_ENVIRONMENT": "test",
         "ENTAS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         "ENTAS_KAFKA_BOOTSTRAP": kafka,
@@ -357,52 +351,34 @@ async def test_a_start_that_cannot_be_right_is_refused_in_words(lab: Lab, kafka:
         "ENTAS_CLOCK_FILE": "/tmp/clock",
         "ENTAS_CRASH_POINTS": "sealed-not-sent",
     }
-    nothing, production, partitions, no_database, no_kafka, no_command = await asyncio.to_thread(
-        ends_of,
-        ({"LAB": lab.service}, "api"),
-        (complete | aids, "worker"),
-        (complete, "topics"),
-        (complete, "migrate"),
-        (complete | {"ENTAS_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "topics"),
-        (complete, "--help"),
-    )
-    assert nothing["code"] == 1
-    lines = nothing["printed"].splitlines()
-    for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP", "TOKEN_ISSUER", "JWKS_URL"):
-        assert len([line for line in lines if line.startswith(f"  ENTAS_{name}: is not set")]) == 1, lines
+    starts = {
+        "nothing": ({}, "api"),
+        "production": (complete | aids, "worker"),
+        "partitions": (complete, "topics"),
+        "no_database": (complete, "migrate"),
+        "no_kafka": (complete | {"ENTAS_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "topics"),
+        "help": (complete, "--help"),
+    }
+    codes, told = {}, {}
+    async with nursery({"LAB": lab.service}) as starting:
+        for name, (environment, command) in starts.items():
+            child = await starting.start(command, environment, tmp_path / f"{name}.log")
+            codes[name] = await asyncio.wait_for(child.ended, 60)
+            told[name] = child.log_file.read_text()
+    assert codes == {**dict.fromkeys(starts, 1), "help": 0}, told
+    for text in told.values():
+        assert "Traceback" not in text
+
+    lines = told["nothing"].splitlines()
+    for variable in ("DATABASE_URL", "KAFKA_BOOTSTRAP", "TOKEN_ISSUER", "JWKS_URL"):
+        assert len([line for line in lines if line.startswith(f"  ENTAS_{variable}: is not set")]) == 1, lines
     assert len(lines) == 5
-
-    assert production["code"] == 1
-    for name in ("CLOCK_FILE", "CRASH_POINTS"):
-        assert f"ENTAS_{name}: is for demo and test; unset it in production" in production["printed"]
-
-    assert partitions["code"] == 1
-    assert f"the topic {lab.topic} has 7 partitions, contracts/topics.py says 3" in partitions["printed"]
-    assert no_database["code"] == 1
-    assert "ENTAS_DATABASE_URL cannot be reached" in no_database["printed"]
-    assert no_kafka["code"] == 1
-    assert "Kafka at 127.0.0.1:1 (ENTAS_KAFKA_BOOTSTRAP) cannot be reached" in no_kafka["printed"]
-    for refused in (nothing, production, partitions, no_database, no_kafka):
-        assert "Traceback" not in refused["printed"]
-    assert no_command["code"] == 0
-    assert {"api", "worker", "migrate", "topics"} <= set(no_command["printed"].split())
-
-
-def ends_of(*starts: tuple[dict[str, str], str]) -> list[dict[str, Any]]:
-    asked = [{"command": [command], "environment": environment} for environment, command in starts]
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("ENTAS_")}
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.lab_service.refusals"],
-        input=json.dumps(asked),
-        env=ours | {"TERM": "dumb", "COLUMNS": "200"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    told: list[dict[str, Any]] = json.loads(ended.stdout)
-    return told
+    for variable in ("CLOCK_FILE", "CRASH_POINTS"):
+        assert f"ENTAS_{variable}: is for demo and test; unset it in production" in told["production"]
+    assert f"the topic {lab.topic} has 7 partitions, contracts/topics.py says 3" in told["partitions"]
+    assert "ENTAS_DATABASE_URL cannot be reached" in told["no_database"]
+    assert "Kafka at 127.0.0.1:1 (ENTAS_KAFKA_BOOTSTRAP) cannot be reached" in told["no_kafka"]
+    assert {"api", "worker", "migrate", "topics"} <= set(told["help"].split())
 
 
 async def test_a_worker_whose_topics_differ_does_not_start(

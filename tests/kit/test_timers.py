@@ -12,12 +12,15 @@ import pytest
 
 from services.kit import metrics, parts
 from services.kit.clock import SteeredClock, steer
+from services.kit.consumer import Consumer
+from services.kit.process import _progress
+from services.kit.relay import Relay
 from services.kit.timers import Timer, Timers, run_once, run_timer
 from services.kit.transaction import Transaction, Workplace
 from tests.support.cable import cable_to
 from tests.support.databases import FreshDatabase
 from tests.support.lab import NOW, Lab, Site, eventually, migrate_lab, running, site
-from tests.support.lab_service.service import DUE_AT_ONCE, timers_of
+from tests.support.lab_service.service import DUE_AT_ONCE, service_of, timers_of
 
 
 @pytest.fixture
@@ -202,6 +205,33 @@ async def test_a_timer_that_fails_is_an_alarm_and_is_tried_again(
         assert times > 5
 
 
+async def test_a_workers_health_shows_what_fails_and_when_the_next_is_due(lab: Lab, fresh_database: FreshDatabase):
+    timers = timers_of(lab)
+
+    async def breaks(_: Any) -> None:
+        raise ZeroDivisionError("planted")
+
+    async def never_called(_: Transaction) -> int:
+        return 0
+
+    async with site(lab, fresh_database) as place:
+        await remind(place, NOW + timedelta(days=3), NOW + timedelta(days=2))
+        service = replace(service_of(lab), timers=timers)
+        consumer = Consumer(place.workplace, "localhost:1", service.reactions, service.partners)
+        relay = Relay("/entas/lab", place.dsn, "localhost:1")
+        state = await _progress(service, place.workplace, relay, consumer, {})
+        assert (state["stopped"], state["ready"], state["outbox"]) == ({}, True, 0)
+        assert state["next_due"] == NOW + timedelta(days=2)
+        timers.every(next_due=breaks)(never_called)
+        state = await _progress(service, place.workplace, relay, consumer, {"importing": "KeyError: 'x'"})
+        assert state["stopped"] == {
+            "importing": "KeyError: 'x'",
+            "never_called": "its next_due fails: ZeroDivisionError: planted",
+        }
+        assert state["ready"] is False
+        assert state["next_due"] == NOW + timedelta(days=2), "the others can still say"
+
+
 async def test_a_stop_is_heard_at_once_whatever_a_timer_waits_for(lab: Lab, fresh_database: FreshDatabase):
     async with site(lab, fresh_database) as place:
         started = asyncio.get_running_loop().time()
@@ -223,5 +253,5 @@ async def test_a_row_that_another_transaction_holds_is_skipped(lab: Lab, fresh_d
         await remind(place, NOW, NOW)
         async with place.pool.acquire() as holder, holder.transaction():
             await holder.execute("SELECT 1 FROM reminder WHERE reminder_id = 1 FOR UPDATE")
-            assert await run_once(reminders(lab), place.workplace) == 1
+            assert await asyncio.wait_for(run_once(reminders(lab), place.workplace), 5) == 1
         assert await run_once(reminders(lab), place.workplace) == 1

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.registry.snapshots import imports
 from tests.registry.importing import ELSEWHERE, Registry, csv_of, family, nik, running_registry
 from tests.support.databases import FreshDatabase
 from tests.support.lab import eventually
@@ -345,6 +346,25 @@ async def test_an_upload_that_breaks_off_leaves_nothing_behind(registry: Registr
 
     await eventually(clean)
     assert (await registry.upload(content)).status_code == 201
+
+
+async def test_a_sender_who_has_gone_silent_is_cut_off(registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(imports, "STALLED_SECONDS", 0.2)
+    for_ever = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield csv_of(family(1))
+        await for_ever.wait()
+
+    sending = asyncio.ensure_future(registry.upload(silent()))
+    await eventually(lambda: registry.value("SELECT count(*) = 1 FROM snapshot_import"))
+    await eventually(lambda: registry.value("SELECT count(*) = 0 FROM snapshot_import"))
+    assert not sending.done()
+    for_ever.set()
+    answer = await sending
+    assert (answer.status_code, answer.json()["code"]) == (408, "stalled")
+    monkeypatch.undo()
+    assert (await registry.upload(csv_of(family(1)))).status_code == 201
 
 
 async def test_no_more_than_two_lists_come_in_at_once(registry: Registry):

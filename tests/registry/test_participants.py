@@ -230,6 +230,16 @@ def test_a_second_visit_counts_instead_of_the_first():
     assert (participant.visits, participant.visit_id, participant.finding) == (2, "v-2", Finding.MATCHED)
 
 
+def test_an_earlier_visit_that_reaches_us_late_is_kept_and_changes_nothing():
+    story = Story(listed(), nominated(), assigned(), visited())
+    knock = visit(visit_id="v-0", captured_at=NOW - timedelta(days=2), finding=Finding.PERSON_NOT_FOUND)
+    story.given(*record_visit(story.participant(), None, knock, FACILITATOR, NOW))
+    participant, late = story.participant(), story.visit("v-0")
+    assert (participant.visits, participant.visit_id, participant.finding) == (2, "v-1", Finding.MATCHED)
+    assert late is not None
+    assert late.finding is Finding.PERSON_NOT_FOUND
+
+
 @pytest.mark.parametrize(
     ("given", "code"),
     [

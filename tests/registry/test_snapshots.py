@@ -216,6 +216,14 @@ def test_a_new_family_id_with_a_known_head_is_the_known_household_and_the_log_le
     assert (settlement.outcome, settlement.household_id) == (Outcome.UNCHANGED, HOME)
 
 
+def test_the_address_that_a_household_has_left_is_not_sealed_anew_with_its_new_family_id():
+    moved = household(HOME, HouseholdChanged(household_id=HOME, area_code="52.71.01.1001"))
+    found = SameHead(moved, named=False, details=ADDRESS)
+    *_, changed = settle(staged(details=RENUMBERED), Candidates(same_head=(found,)), snapshot()).events
+    assert isinstance(changed, HouseholdChanged)
+    assert changed.personal[HOME] == ADDRESS.model_copy(update={"address": None, "source_family_id": "K-9999"})
+
+
 def test_a_new_family_id_of_a_household_whose_key_is_destroyed_seals_nothing_anew():
     found = SameHead(household(), named=False, details=None)
     settlement = settle(staged(decile=4), Candidates(same_head=(found,)), snapshot())

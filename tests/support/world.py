@@ -5,8 +5,8 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from contracts.topics import TOPICS, heard_by
 from deploy.local import stack as local
 from deploy.local.daemon import Daemon, free_ports
-from deploy.local.issuer import token_for
+from deploy.local.issuer import TOKEN_SECONDS, token_for
 from deploy.local.kafka import Kafka
 from deploy.local.layout import SERVICES, Layout, default_ports
 from deploy.local.postgres import Postgres
@@ -114,16 +114,23 @@ class World(Stack):
             self.layout.ports[name] = free_ports(1)[0]
         return self.layout.ports[name]
 
+    @contextmanager
+    def kafka_frozen(self) -> Iterator[None]:
+        self.freeze_kafka()
+        try:
+            yield
+        finally:
+            self.thaw_kafka()
+
     # --- Callers, databases, topics -----------------------------------------------------------------------------------
 
     def caller(self, service: str, client_id: str) -> "Caller":
-        """Somebody who asks a service over HTTP with a real token, which is good for 15 minutes."""
+        """Somebody who asks a service over HTTP, with real tokens."""
         if (service, client_id) not in self._callers:
             url, clients = f"{self.layout.issuer_url}/token", self.layout.clients_file
-            token = token_for(client_id, token_url=url, clients_file=clients)
             http = httpx.Client(
                 base_url=f"http://127.0.0.1:{self.layout.ports[f'{service}-api']}",
-                headers={"Authorization": f"Bearer {token}"},
+                auth=_Token(partial(token_for, client_id, token_url=url, clients_file=clients)),
                 timeout=60,
             )
             self._callers[service, client_id] = Caller(client_id, self._closing.enter_context(http))
@@ -288,6 +295,20 @@ class Caller:
         answer = self.post(path, body)
         assert 400 <= answer.status_code < 500, _told(answer)
         return str(answer.json()["type"]).removeprefix("urn:entas:problem:")
+
+
+class _Token(httpx.Auth):
+    """Sends a token with each request, and fetches a new one before it expires."""
+
+    def __init__(self, fetch: Callable[[], str]) -> None:
+        self._fetch = fetch
+        self._text, self._good_until = "", 0.0
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if time.monotonic() > self._good_until:
+            self._text, self._good_until = self._fetch(), time.monotonic() + 0.8 * TOKEN_SECONDS
+        request.headers["Authorization"] = f"Bearer {self._text}"
+        yield request
 
 
 def _told(answer: httpx.Response) -> str:

@@ -59,7 +59,7 @@ CREATE TABLE snapshot_row (
     identity       bytea,            -- keyed digest of the person's NIK, else of the source's id of the person
     head           boolean NOT NULL,
     sealed         bytea             -- NULL: the row is rejected
-) WITH (autovacuum_enabled = false);
+);
 CREATE INDEX snapshot_row_by_family ON snapshot_row (import, family);
 
 -- The families of the list; every one that is named, so that nobody is delisted whose rows were merely faulty.

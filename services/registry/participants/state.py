@@ -224,10 +224,14 @@ def _assigned(participant: Participant, event: VerificationAssigned) -> Particip
 
 
 def _visited(participant: Participant, event: VisitRecorded) -> Participant:
+    visits = participant.visits + 1
+    if participant.visited_at is not None and event.captured_at < participant.visited_at:
+        # It reached us late: what was found afterwards counts.
+        return replace(participant, visits=visits)
     return replace(
         participant,
         status=ParticipantStatus.VISITED,
-        visits=participant.visits + 1,
+        visits=visits,
         visit_id=event.visit_id,
         visited_at=event.captured_at,
         finding=event.finding,

@@ -1,8 +1,8 @@
 """Owns the worker's job that applies received lists, in small transactions that each note how far they got."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from contracts.envelope import Envelope, Event
@@ -83,8 +83,9 @@ async def _settle_next(tx: Transaction, work: Import, snapshot: Snapshot, seal: 
     if not families:
         await queries.advance(tx.connection, work, stage="delisting")
         return
-    staged = [_opened(family, seal) for family in families]
-    known = await _look_up(tx, work, snapshot, families, staged)
+    known = await _known_by_family(tx, snapshot, families)
+    staged = [_opened(family, seal, whole=not known.is_listed(family)) for family in families]
+    await _look_up_heads(tx, work, snapshot, known, families, staged)
     settled = [_settle(known, family, household, snapshot) for family, household in zip(families, staged, strict=True)]
     # Ids that were made a moment ago have no rows; saying so saves looking for them.
     new = [one.household_id for one, two in zip(staged, settled, strict=True) if one.household_id == two.household_id]
@@ -95,8 +96,10 @@ async def _settle_next(tx: Transaction, work: Import, snapshot: Snapshot, seal: 
     _note(tx, work, snapshot.source, known, families, staged, settled)
 
 
-def _opened(family: StagedFamily, seal: RowSeal) -> StagedHousehold:
-    return unpack([(row, seal.open(row, sealed)) for row, sealed in family.rows], shares_head=family.shares_head)
+def _opened(family: StagedFamily, seal: RowSeal, *, whole: bool) -> StagedHousehold:
+    """Of a household that is on the list already the first row says all that is needed; the others stay sealed."""
+    rows = family.rows if whole else family.rows[:1]
+    return unpack([(row, seal.open(row, sealed)) for row, sealed in rows], shares_head=family.shares_head)
 
 
 @dataclass
@@ -104,50 +107,64 @@ class _Known:
     """What is known that the families of a batch may mean."""
 
     by_family: dict[bytes, HouseholdId]
-    by_head: dict[str, list[search.Listed]]  # by NIK
     households: dict[HouseholdId, Household]
-    standings: dict[HouseholdId, Standing]
-    details: dict[HouseholdId, HouseholdDetails | None]
-    people: dict[HouseholdId, tuple[KnownPerson, ...]]
+    by_head: dict[str, list[search.Listed]] = field(default_factory=dict)  # by NIK
+    standings: dict[HouseholdId, Standing] = field(default_factory=dict)
+    details: dict[HouseholdId, HouseholdDetails | None] = field(default_factory=dict)
+    people: dict[HouseholdId, tuple[KnownPerson, ...]] = field(default_factory=dict)
+
+    def named(self, family: StagedFamily) -> Household | None:
+        return self.households.get(self.by_family.get(family.family, ""))
+
+    def is_listed(self, family: StagedFamily) -> bool:
+        household = self.named(family)
+        return household is not None and household.is_listed
 
     def candidates(self, family: StagedFamily, staged: StagedHousehold) -> Candidates:
-        if (known := self.by_family.get(family.family)) is not None:
-            return Candidates(same_family=self.households[known], people=self.people.get(known, ()))
+        if (known := self.named(family)) is not None:
+            return Candidates(same_family=known, people=self.people.get(known.household_id, ()))
         same_head = tuple(
-            SameHead(self.households[found.household_id], standing.named, self.details.get(found.household_id))
+            SameHead(household, standing.named, self.details.get(found.household_id))
             for found in self.by_head.get(_nik_of_head(staged) or "", ())
-            if self.households[found.household_id].head_person_id == found.person_id
+            if (household := self.households.get(found.household_id)) is not None
+            and household.head_person_id == found.person_id
             and (standing := self.standings[found.household_id]).known_before
         )
         people = self.people.get(same_head[0].household.household_id, ()) if len(same_head) == 1 else ()
         return Candidates(same_head=same_head, people=people)
 
 
-async def _look_up(
-    tx: Transaction,
-    work: Import,
-    snapshot: Snapshot,
-    families: Sequence[StagedFamily],
-    staged: Sequence[StagedHousehold],
-) -> _Known:
-    """Finds by family id, and by the head's NIK those whose family id is new; a few queries for the whole batch."""
+async def _known_by_family(tx: Transaction, snapshot: Snapshot, families: Sequence[StagedFamily]) -> _Known:
     by_family = await queries.households_by_family(
         tx.connection, snapshot.source, [family.family for family in families]
     )
-    new = [one for family, one in zip(families, staged, strict=True) if family.family not in by_family]
+    return _Known(by_family, await _households(tx, by_family.values()))
+
+
+async def _look_up_heads(
+    tx: Transaction,
+    work: Import,
+    snapshot: Snapshot,
+    known: _Known,
+    families: Sequence[StagedFamily],
+    staged: Sequence[StagedHousehold],
+) -> None:
+    """Finds by the head's NIK those whose family id is new; a few queries for the whole batch."""
+    new = [household for family, household in zip(families, staged, strict=True) if known.named(family) is None]
     niks = {nik for household in new if (nik := _nik_of_head(household)) is not None}
-    by_head = await search.people_by_national_id(tx.connection, niks) if niks else {}
-    found = {listed.household_id for people in by_head.values() for listed in people}
-    ids = sorted({*by_family.values(), *found})
-    households = {row.household_id: row for row in await tx.rows(HOUSEHOLDS, [(id_,) for id_ in ids]) if row}
-    return _Known(
-        by_family=by_family,
-        by_head=by_head,
-        households=households,
-        standings=await queries.standings(tx.connection, work.number, snapshot.source, found) if found else {},
-        details=await _details(tx, [households[id_] for id_ in sorted(found)]),
-        people=await _people(tx, [household for household in households.values() if not household.is_listed]),
-    )
+    if niks:
+        known.by_head = await search.people_by_national_id(tx.connection, niks)
+        found = {listed.household_id for people in known.by_head.values() for listed in people}
+        heads = await _households(tx, found)
+        known.households |= heads
+        known.standings = await queries.standings(tx.connection, work.number, snapshot.source, found)
+        known.details = await _details(tx, list(heads.values()))
+    known.people = await _people(tx, [household for household in known.households.values() if not household.is_listed])
+
+
+async def _households(tx: Transaction, ids: Iterable[HouseholdId]) -> dict[HouseholdId, Household]:
+    rows = await tx.rows(HOUSEHOLDS, [(household_id,) for household_id in sorted(set(ids))])
+    return {row.household_id: row for row in rows if row is not None}
 
 
 def _nik_of_head(staged: StagedHousehold) -> str | None:
@@ -220,13 +237,13 @@ def _note(
     learned = [
         (family.family, settlement.household_id)
         for family, settlement in zip(families, settled, strict=True)
-        if settlement.household_id is not None and family.family not in known.by_family
+        if settlement.household_id is not None and known.named(family) is None
     ]
     problems = [row_problem(row, problem) for settlement in settled for row, problem in settlement.problems]
     spared = {household_id for settlement in settled for household_id in settlement.spared}
     people = sum(
-        len(household.people)
-        for household, settlement in zip(staged, settled, strict=True)
+        len(family.rows)
+        for family, settlement in zip(families, settled, strict=True)
         if settlement.outcome is not Outcome.UNRESOLVED
     )
 

@@ -288,7 +288,10 @@ def _renumber(staged: StagedHousehold, candidates: Candidates) -> list[Event]:
     found = candidates.same_head[0]
     if found.details is None:
         return []
-    renumbered = found.details.model_copy(update={"source_family_id": staged.details.source_family_id})
+    known: dict[str, object] = {"source_family_id": staged.details.source_family_id}
+    if found.household.sealed_area != found.household.area_code:
+        known["address"] = None  # Where the household moved from; sealed anew, it would pass for where it lives.
+    renumbered = found.details.model_copy(update=known)
     household_id = found.household.household_id
     return [HouseholdChanged(household_id=household_id, personal={household_id: renumbered})]
 

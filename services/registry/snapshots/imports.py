@@ -29,6 +29,9 @@ FIRST_PROBLEMS = 100
 UPLOADS_AT_ONCE = 2
 """In one process: each holds a database connection and a thread for as long as its sender takes."""
 
+STALLED_SECONDS = 60.0
+"""Without a byte. A sender who has gone silent must not keep others from sending."""
+
 _uploads = 0
 
 
@@ -111,7 +114,10 @@ async def _stage(
 
     async def more() -> bytes:
         try:
-            return await anext(body, b"")
+            async with asyncio.timeout(STALLED_SECONDS):
+                return await anext(body, b"")
+        except TimeoutError:
+            raise Refused("stalled", "Nothing came for a minute; nothing was changed.", status=408) from None
         except ClientDisconnect:
             raise Refused("broken-off", "The sender went away before the file's end; nothing was changed.") from None
 

@@ -190,6 +190,8 @@ async def learn_families(
             """
             INSERT INTO household_family (source, family, household_id, learned_from)
             SELECT $2, family, household_id, $1 FROM unnest($3::bytea[], $4::text[]) AS learned (family, household_id)
+            ON CONFLICT (source, family) DO UPDATE
+            SET household_id = EXCLUDED.household_id, learned_from = EXCLUDED.learned_from
             """,
             number,
             source,

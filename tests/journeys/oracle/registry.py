@@ -37,6 +37,7 @@ class Registry:
         self.source_ids: dict[str, str] = {}
         self.names: dict[str, str] = {}
         self.home_of: dict[str, str] = {}  # person -> household
+        self.addresses: dict[str, str | None] = {}  # where a household lives, as far as it is known
         self._lists: dict[str, TargetingList] = {}
 
     # --- Rules --------------------------------------------------------------------------------------------------------
@@ -133,6 +134,7 @@ class Registry:
         self._story.tell(HOUSEHOLDS, household_id, "HouseholdListed")
         snapshot = self.snapshots[snapshot_id]
         snapshot["listed"] += 1
+        self.addresses[household_id] = family.address
         self.households[household_id] = {
             "household_id": household_id,
             "area_code": family.village,
@@ -176,7 +178,9 @@ class Registry:
         household |= after | {"file_digest": snapshot["file_digest"], "file_row": family.row}
         household["previous_rank"] = before | {"dated": before["dated"].isoformat()}
         if (snapshot["source"], family.family_id) not in self.family_of:
+            # The source numbers it anew. What was known of its address is sealed with that, unless it has moved away.
             self._story.tell(HOUSEHOLDS, household_id, "HouseholdChanged")
+            household["sealed_area"] = household["area_code"]
         if not same:
             for participant in self._verified():
                 if participant["household_id"] == household_id:
@@ -230,7 +234,7 @@ class Registry:
         self.standings[person_id] = {"status": "nominated", "can_leave_home": False, "reachable": False}
 
     def visited(self, participant_id: str, visit: Row, facilitator_id: str) -> None:
-        """`visit` is what the device sent. A copy of a visit that is known changes nothing."""
+        """`visit` is what the device sent. A copy of it changes nothing, and one from before the last is only kept."""
         if (participant_id, visit["visit_id"]) in self.visits:
             return
         self._story.tell(PARTICIPANTS, participant_id, "VisitRecorded")
@@ -242,12 +246,10 @@ class Registry:
             "conditions": visit.get("conditions") and {"social_assistance": [], **visit["conditions"]},
         }
         captured_at = datetime.fromisoformat(visit["captured_at"])
-        participant |= seen | {
-            "status": "visited",
-            "visits": participant["visits"] + 1,
-            "visit_id": visit["visit_id"],
-            "visited_at": captured_at,
-        }
+        participant["visits"] += 1
+        if participant["visited_at"] is None or participant["visited_at"] <= captured_at:
+            found = {"status": "visited", "visit_id": visit["visit_id"], "visited_at": captured_at}
+            participant |= seen | found
         self.visits[participant_id, visit["visit_id"]] = seen | {
             "participant_id": participant_id,
             "visit_id": visit["visit_id"],
@@ -376,6 +378,7 @@ class Registry:
         if household["area_code"] != village:
             self._story.tell(HOUSEHOLDS, member["household_id"], "HouseholdChanged")
             household["area_code"] = village
+            self.addresses[household["household_id"]] = None
         for row in home:
             row["area_code"] = village
             if row["left_because"] is None:
