@@ -13,7 +13,7 @@ demo: up ## Start everything and play the programme: SIZE=small (default) or SIZ
 	@$(PYTHON) -m deploy.demo
 
 test: $(INSTALLED) ## Run every test on a throw-away PostgreSQL and Kafka: ARGS="-k relay" for some
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 3 --no-loadscope-reorder $(ARGS)
 
 up: $(INSTALLED) ## Start PostgreSQL, Kafka, the token issuer and the services, and leave them running
 	@$(PYTHON) -m deploy.local up --clock $(CLOCK)

@@ -9,12 +9,25 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.databases import Databases, FreshDatabase, Migrate
 from tests.support.stack import Stack
 
 # Pretty tracebacks draw every local variable, which for a batch of records takes longer than a Kafka session lasts.
 structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+
+
+class FileByFile(LoadScopeScheduling):
+    """Each process of a test run takes a whole file at a time; the fault tests share a world across their files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/faults" if file.startswith("tests/faults/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FileByFile:
+    return FileByFile(config, log)
 
 
 @pytest.fixture(scope="session")

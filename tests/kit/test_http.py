@@ -749,13 +749,17 @@ async def test_a_command_or_read_that_is_cancelled_anywhere_gives_its_connection
             await db.connection.fetchval("SELECT count(*) FROM counter")
             await db.open([], Name, "test")
 
+    async def nothing_is_held() -> bool:
+        pool = world.workplace.pool
+        return bool(pool.get_idle_size() == pool.get_size())
+
     await command()
     ended = []
     for work in (command, read):
         for steps in range(60):
             ended.append(await stopped_after(steps, work))
-            pool = world.workplace.pool
-            assert pool.get_idle_size() == pool.get_size(), f"{work.__name__} kept a connection after {steps} steps"
+            # A release that was cancelled goes on by itself: the pool shields it.
+            await eventually(nothing_is_held)
         assert not await world.busy_backends()
     assert False in ended
     done = await world.version("d2")

@@ -42,7 +42,7 @@ def codes(answers: list[httpx.Response]) -> list[str]:
 async def test_nobody_gets_into_two_overlapping_cohorts_at_once(training: Training):
     people = [verified(f"p{n}") for n in range(4)]
     await training.told(*known_people(*people))
-    await training.given(opened(), defined(), planned(), *ANOTHER_PROGRAMME, OVERLAPPING)
+    await training.given(opened(), defined(), planned(capacity=len(people)), *ANOTHER_PROGRAMME, OVERLAPPING)
     officer = training.officer()
     for person in people:
         wish = {"participant_id": person.participant_id}
