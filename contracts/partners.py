@@ -34,6 +34,64 @@ class HouseholdMoved(CivilRegistryFact):
     moved_on: Personal[date]
 
 
+# --- partners.dinkop: the province's agency for cooperatives and small business ---------------------------------------
+
+
+class SupportFact(Event, topic="partners.dinkop", key="national_id"):
+    national_id: Personal[str]  # NIK, 16 digits, of who was supported
+
+
+class MentoringVisited(SupportFact):
+    """A mentor (pendamping) visited somebody's business."""
+
+    visited_on: Personal[date]
+
+
+class FinancingGranted(SupportFact):
+    """A credit or a grant was paid out."""
+
+    granted_on: Personal[date]
+    amount_rupiah: Personal[int]
+    scheme: Personal[str]  # a code in capitals: KUR_SUPER_MIKRO, KUR_MIKRO, BPUM
+
+
+class MarketAccessGranted(SupportFact):
+    """Somebody got a place where their goods are sold."""
+
+    granted_on: Personal[date]
+    scheme: Personal[str]  # a code in capitals: PASAR_DESA, PAMERAN, E_KATALOG
+
+
+class AssistanceDelivered(SupportFact):
+    """A social programme's benefit arrived."""
+
+    delivered_on: Personal[date]
+    scheme: Personal[str]  # a code in capitals: PKH, BPNT, BST, SEMBAKO
+    amount_rupiah: Personal[int | None] = None
+
+
+class MemberJoinedCooperative(SupportFact):
+    """A cooperative took somebody in."""
+
+    joined_on: Personal[date]
+    cooperative_number: Personal[str]
+
+
+class CooperativeReport(Event, topic="partners.dinkop", key="cooperative_number"):
+    cooperative_number: Open[str]  # the cooperative's own number, not a person's
+
+
+class AnnualMeetingHeld(CooperativeReport):
+    """A cooperative held its annual members' meeting (RAT)."""
+
+    name: Open[str]
+    area_code: Open[str]  # where its seat is: a village or a kecamatan, dotted or not
+    year: Open[int]  # the business year that it was about
+    held_on: Open[date]
+    members: Open[int]
+    net_surplus_rupiah: Open[int]  # SHU; below 0 is a loss
+
+
 # --- What we answer ---------------------------------------------------------------------------------------------------
 
 
@@ -45,12 +103,8 @@ class Fault(Value):
     remedy: Open[str]
 
 
-class RejectionFact(Event, topic="partners.dukcapil.rejected", key="rejection_id"):
-    rejection_id: Open[str]
-
-
-class MessageRejected(RejectionFact):
-    """A partner's message was not taken in. It is kept sealed for 90 days; publish it again, mended, with a new id."""
+class Rejection(Event):
+    """What a partner is told of a message that was not taken in; each system is told on a topic of its own."""
 
     system: Open[str]
     message_id: Pseudonymous[str | None] = None  # the message's own ce_id, where it had a readable one
@@ -58,3 +112,25 @@ class MessageRejected(RejectionFact):
     partition: Open[int]
     offset: Open[int]
     faults: Open[tuple[Fault, ...]]
+
+
+class RejectionFact(Event, topic="partners.dukcapil.rejected", key="rejection_id"):
+    rejection_id: Open[str]
+
+
+class MessageRejected(Rejection, RejectionFact):
+    """A message of the civil registry was not taken in; it is kept sealed for 90 days.
+
+    Publish it again, mended, with a new id.
+    """
+
+
+class SupportRejectionFact(Event, topic="partners.dinkop.rejected", key="rejection_id"):
+    rejection_id: Open[str]
+
+
+class SupportMessageRejected(Rejection, SupportRejectionFact):
+    """A message of the agency for cooperatives was not taken in; it is kept sealed for 90 days.
+
+    Publish it again, mended, with a new id.
+    """

@@ -48,6 +48,7 @@ class DelistingReason(Word):
 class LeavingReason(Word):
     DECEASED = "deceased"
     MOVED = "moved"
+    NOT_ON_LIST = "not_on_list"  # a list that names the household again does not name them; a later one may
 
 
 class AgeBand(Word):
@@ -268,11 +269,12 @@ class HouseholdChanged(HouseholdFact, Sealing, seals=(HouseholdDetails,)):
 
 
 class MemberLeft(HouseholdFact):
-    """A person died or moved out."""
+    """A person died, moved out, or is named no longer by the list that names the household."""
 
     person_id: Pseudonymous[PersonId]
     reason: Pseudonymous[LeavingReason]
-    on: Pseudonymous[date]
+    on: Pseudonymous[date]  # of a list: its date
+    counted_no_longer: Pseudonymous[bool | None] = None  # true: had left before, so the number of people stays
 
 
 class MemberIdentityChecked(HouseholdFact):

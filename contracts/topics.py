@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contracts import partners, registry, training
+from contracts import notifications, outcomes, partners, registry, training
 from contracts.envelope import EVENTS, Event
 
 
@@ -37,14 +37,24 @@ def _named(*topics: Topic) -> dict[str, Topic]:
 
 TOPICS = _named(
     Topic("registry.rules", "registry", 1, Audience.SERVICES),
-    Topic("registry.snapshots", "registry", 1, Audience.SERVICES),
-    Topic("registry.households", "registry", 6, Audience.SERVICES, read_by=("training",)),
-    Topic("registry.participants", "registry", 6, Audience.SERVICES, read_by=("training",)),
+    Topic("registry.snapshots", "registry", 1, Audience.SERVICES, read_by=("outcomes",)),
+    Topic("registry.households", "registry", 6, Audience.SERVICES, read_by=("training", "outcomes")),
+    Topic("registry.participants", "registry", 6, Audience.SERVICES, read_by=("training", "outcomes", "notifications")),
     Topic("training.rules", "training", 1, Audience.SERVICES),
     Topic("training.programmes", "training", 1, Audience.SERVICES),
-    Topic("training.cohorts", "training", 6, Audience.PARTNERS),
+    Topic("training.cohorts", "training", 6, Audience.PARTNERS, read_by=("outcomes", "notifications")),
+    Topic("outcomes.rules", "outcomes", 1, Audience.SERVICES),
+    Topic("outcomes.cases", "outcomes", 6, Audience.SERVICES, read_by=("notifications",)),
+    Topic("outcomes.interventions", "outcomes", 3, Audience.OWN),
+    Topic("outcomes.cooperatives", "outcomes", 1, Audience.PARTNERS),
+    Topic("notifications.rules", "notifications", 1, Audience.SERVICES),
+    Topic("notifications.templates", "notifications", 1, Audience.SERVICES),
+    Topic("notifications.contacts", "notifications", 3, Audience.OWN),
+    Topic("notifications.deliveries", "notifications", 6, Audience.SERVICES),
     Topic("partners.dukcapil", "registry", 3, Audience.PARTNERS, retention_days=7, written_by="dukcapil"),
     Topic("partners.dukcapil.rejected", "registry", 1, Audience.PARTNERS, retention_days=90),
+    Topic("partners.dinkop", "outcomes", 3, Audience.PARTNERS, retention_days=7, written_by="dinkop"),
+    Topic("partners.dinkop.rejected", "outcomes", 1, Audience.PARTNERS, retention_days=90),
 )
 
 # Every event has a topic of the table, or it could be written but never delivered.
@@ -72,4 +82,16 @@ def carrying(events: Iterable[type[Event]]) -> tuple[str, ...]:
     return tuple(sorted({event.topic for event in events}))
 
 
-__all__ = ["TOPICS", "Audience", "Topic", "carrying", "heard_by", "partners", "published_by", "registry", "training"]
+__all__ = [
+    "TOPICS",
+    "Audience",
+    "Topic",
+    "carrying",
+    "heard_by",
+    "notifications",
+    "outcomes",
+    "partners",
+    "published_by",
+    "registry",
+    "training",
+]

@@ -54,7 +54,7 @@ def test_an_unknown_term_behaves_as_any_other():
     assert copy.deepcopy(term) == term
     assert json.dumps({"reason": term}) == '{"reason": "missing"}'
     match term:
-        case LeavingReason.DECEASED | LeavingReason.MOVED:
+        case LeavingReason.DECEASED | LeavingReason.MOVED | LeavingReason.NOT_ON_LIST:
             pytest.fail("an unknown term was taken for a known one")
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_term_that_was_read_may_be_said_again():
 
 
 def test_what_is_written_now_uses_declared_terms():
-    with pytest.raises(ValidationError, match="Input should be 'deceased' or 'moved'"):
+    with pytest.raises(ValidationError, match="Input should be 'deceased', 'moved' or 'not_on_list'"):
         MemberLeft.model_validate(LEFT | {"reason": "missing"})
     with pytest.raises(ValueError, match="is not a valid Finding"):
         Finding("lost")
@@ -97,7 +97,7 @@ def test_reading_ends_where_it_ends():
 
 
 def test_a_term_is_a_text():
-    with pytest.raises(Unreadable, match="reason: Input should be 'deceased' or 'moved'"):
+    with pytest.raises(Unreadable, match="reason: Input should be 'deceased', 'moved' or 'not_on_list'"):
         read(MemberLeft.ce_type, LEFT | {"reason": 3})
 
 

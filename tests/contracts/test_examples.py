@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from jsonschema import Draft202012Validator
 
-from contracts import areas, registry, training
+from contracts import areas, notifications, outcomes, registry, training
 from contracts.envelope import EVENTS, UPCASTERS, Event, Sealing, headers_of, read_event, read_headers
 from contracts.generate import place_of
 from contracts.topics import TOPICS
@@ -150,6 +150,9 @@ RECORDS = {
         registry.HouseholdDetails,
         registry.VisitNotes,
         training.WithdrawalNote,
+        outcomes.FollowUpNotes,
+        outcomes.InterventionSubject,
+        notifications.ContactDetails,
     )
 }
 

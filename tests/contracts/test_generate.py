@@ -136,7 +136,7 @@ def test_terms_are_listed_and_may_grow():
     assert schema["$defs"]["LeavingReason"] == {
         "title": "LeavingReason",
         "type": "string",
-        "x-extensible-enum": ["deceased", "moved"],
+        "x-extensible-enum": ["deceased", "moved", "not_on_list"],
     }
 
 
