@@ -6,6 +6,7 @@ There is no bypass: the local stack has a real issuer too. Token expiry goes by 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from services.kit.logs import masked
 from services.kit.refusal import Refused, Unavailable
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 LEEWAY_SECONDS = 30
 EVERYWHERE = "*"
+MAX_SUBJECT = 128  # with keys and ids, well below contracts.envelope.MAX_ENVELOPE_BYTES
 
+_SUBJECT = re.compile(rf"[\x21-\x7e]{{1,{MAX_SUBJECT}}}")
 _REFETCH_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _KEYS_MAX_AGE_SECONDS = 300.0
@@ -72,9 +76,12 @@ class Principal:
         return covers(self.areas, area_code)
 
     def must_cover(self, area_code: str) -> None:
-        """Raises Forbidden unless the area lies in one of the caller's."""
-        if not self.covers(area_code):
-            raise Forbidden(f"Area {area_code} is outside the areas of this account.")
+        """Raises Forbidden unless the area lies in one of the caller's; "" stands for the whole country."""
+        if self.covers(area_code):
+            return
+        if not area_code:
+            raise Forbidden("This concerns the whole country, and the areas of this account are parts of it.")
+        raise Forbidden(f"Area {area_code} is outside the areas of this account.")
 
 
 def covers(areas: Iterable[str], area_code: str) -> bool:
@@ -118,7 +125,7 @@ class Verifier:
             )
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"The token is not valid here: {_reason(error)}.") from error
-        return Principal(claims["sub"], frozenset(_words(claims, "roles")), tuple(_words(claims, "areas")))
+        return Principal(_subject(claims["sub"]), frozenset(_words(claims, "roles")), tuple(_words(claims, "areas")))
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
         aged = self._monotonic() - self._fetched_at > _KEYS_MAX_AGE_SECONDS
@@ -254,6 +261,15 @@ def _reason(error: jwt.PyJWTError) -> str:
             return f"it lacks the claim {error.claim}"
         case _:
             return "it is malformed or not valid yet"
+
+
+def _subject(claim: str) -> str:
+    """The caller's name, which stands on every event and log line: short, printable, and no national id."""
+    if _SUBJECT.fullmatch(claim) and masked(claim) == claim:
+        return claim
+    raise Unauthenticated(
+        f"The token's claim sub is no name of 1 to {MAX_SUBJECT} printable ASCII characters, or could be a national id."
+    )
 
 
 def _words(claims: dict[str, Any], name: str) -> list[str]:

@@ -9,14 +9,14 @@ from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, NewerVersion,
 from services.kit import intake, metrics
 from services.kit.causes import told
 from services.kit.intake import Message
-from services.kit.keyring import Keyring
+from services.kit.keyring import SEAL, Keyring
 from services.kit.keys import seal
 from services.kit.outages import OUTAGES
 from services.kit.positions import Arrival, Place, Slice
 from services.kit.reactions import Partner, Reaction, Reactions, Step
 from services.kit.refusal import Refused
 from services.kit.rows import Connection
-from services.kit.table import Table
+from services.kit.table import Key, Table
 from services.kit.transaction import Transaction, new_id
 
 
@@ -61,6 +61,7 @@ class Batches:
         facts, messages = await self._read(tx.connection, slices)
         await tx.working_set.load_touched(tx.connection, [fact.event for fact in facts if fact.message is None])
         found = await self._load_for_reactions(tx, facts)
+        await self._load_what_begins(tx, facts, found)
         for fact in facts:
             await self._step(tx, fact, found)
         await self._reject(tx, [message for message in messages if message.faults])
@@ -143,6 +144,23 @@ class Batches:
                 found[event_type] = await reaction.loads(tx.connection, tx.working_set, of_type)
         return found
 
+    async def _load_what_begins(self, tx: Transaction, facts: Sequence[Fact], found: Mapping[type[Event], Any]) -> None:
+        rows: dict[Table[Any], list[Key]] = defaultdict(list)
+        subjects: list[str] = []
+        for fact in facts:
+            reaction = self._reactions.to(type(fact.event))
+            if reaction is None or reaction.begins is None:
+                continue
+            if begun := reaction.begins(_step_of(tx, fact, found[type(fact.event)])):
+                rows[begun.table].append(begun.key)
+                subjects.append(begun.seals_under)
+        for table, keys in rows.items():
+            await tx.working_set.load(tx.connection, table, keys)
+        if subjects:
+            # What is sealed one by one finds its key at hand then. A subject whose key was destroyed is missing here,
+            # and refused where something is to be sealed under it.
+            await self._keyring.to_open(tx.connection, subjects, SEAL)
+
     async def _step(self, tx: Transaction, fact: Fact, found: Mapping[type[Event], Any]) -> None:
         reaction = self._reactions.to(type(fact.event))
         try:
@@ -169,7 +187,7 @@ class Batches:
         if not messages:
             return
         partners = [self._partners[message.record.topic] for message in messages]
-        subjects = [f"rejected:{partner.system}" for partner in partners]
+        subjects = [f"{tx.service}:rejected:{partner.system}" for partner in partners]
         keys = await self._keyring.to_seal(tx.connection, set(subjects))
         ids = [new_id() for _ in messages]
         await tx.connection.execute(
@@ -194,8 +212,11 @@ def _kind(message: Message) -> str:
 
 
 async def _react(tx: Transaction, fact: Fact, reaction: Reaction, found: Any) -> None:
-    step = Step(fact.event, fact.envelope, tx.working_set, found, tx.now)
-    await tx.decide(reaction.react(step), cause=fact.envelope)
+    await tx.decide(reaction.react(_step_of(tx, fact, found)), cause=fact.envelope)
+
+
+def _step_of(tx: Transaction, fact: Fact, found: Any) -> Step[Any, Any]:
+    return Step(fact.event, fact.envelope, tx.working_set, found, tx.now)
 
 
 def _facts_of(piece: Slice, fresh: Mapping[int, Message]) -> list[Fact]:

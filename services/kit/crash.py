@@ -20,6 +20,9 @@ CrashPoint = Literal[
     "command-after-commit",
     "half-an-import",
     "timer-before-commit",
+    "sending-started-not-sent",
+    "sent-not-recorded",
+    "forgotten-not-noted",
 ]
 CRASH_POINTS: frozenset[str] = frozenset(get_args(CrashPoint))
 

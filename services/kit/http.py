@@ -267,18 +267,22 @@ def _traceparent(request: Request) -> str | None:
 
 @dataclass
 class Reads:
-    """A read on its way: `async with reads as db` opens a read-only transaction under row-level security."""
+    """A read on its way: `async with reads as db` opens a read-only transaction under row-level security.
+
+    With `one_moment` all its statements see the database as it was at the first.
+    """
 
     workplace: Workplace
     principal: Principal
     correlation_id: str
-    wait_for: tuple[str, str, int] | None
+    wait_for: tuple[str, str, int] | None = None
+    one_moment: bool = False
 
     async def __aenter__(self) -> "Reads":
         if self.wait_for is not None:
             await _wait_for_version(self.workplace, *self.wait_for)
         self.connection: Connection = await _acquire(self.workplace)
-        self._transaction = self.connection.transaction()
+        self._transaction = self.connection.transaction(isolation="repeatable_read" if self.one_moment else None)
         self._looked = False
         try:
             await self._transaction.start()
@@ -320,8 +324,11 @@ class Reads:
         return opened
 
 
-def reads_as(*roles: str) -> Callable[..., Awaitable[Reads]]:
-    """A dependency for reads: `Depends(reads_as("officer", "auditor"))`. The caller must hold one of the roles."""
+def reads_as(*roles: str, one_moment: bool = False) -> Callable[..., Awaitable[Reads]]:
+    """A dependency for reads: `Depends(reads_as("officer", "auditor"))`. The caller must hold one of the roles.
+
+    With `one_moment` what several statements say belongs together (repeatable read).
+    """
 
     async def read(
         request: Request,
@@ -330,7 +337,8 @@ def reads_as(*roles: str) -> Callable[..., Awaitable[Reads]]:
             str | None, Header(description="`topic/key=version` that the answer must know; waits at most 2 s.")
         ] = None,
     ) -> Reads:
-        return Reads(request.app.state.workplace, principal, correlation_id() or "", _wanted_version(wait_for_version))
+        wanted = _wanted_version(wait_for_version)
+        return Reads(request.app.state.workplace, principal, correlation_id() or "", wanted, one_moment)
 
     return read
 

@@ -182,7 +182,7 @@ def faults_of(refused: Refused) -> list[Fault]:
     """What a reaction's refusal says, as faults of the message."""
     remedy = refused.remedy or "Correct the message and publish it again with a new id."
     if refused.fields:
-        return [Fault(field=f.field, reason=f.message, remedy=f.remedy or remedy) for f in refused.fields]
+        return [Fault(field=f.field or "value", reason=f.message, remedy=f.remedy or remedy) for f in refused.fields]
     return [Fault(field="value", reason=refused.detail, remedy=remedy)]
 
 

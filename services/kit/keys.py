@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
-import httpx
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.kit.auth import IssuerUnavailable, ServiceToken
+from services.kit.auth import ServiceToken
+from services.kit.peer import RegistryPeer
 from services.kit.refusal import Unavailable
 
 KEY_BYTES = 32
@@ -26,7 +26,6 @@ _NONCE_BYTES = 12
 _BATCH = 500
 _CACHE_SECONDS = 60.0
 _CACHE_PERSONS = 10_000
-_HTTP_TIMEOUT_SECONDS = 10.0
 
 
 class Unreadable(Exception):
@@ -101,6 +100,12 @@ class KeySource(Protocol):
     async def keys(self, person_ids: Collection[str], purpose: str) -> dict[str, bytes]:
         """The persons' keys; one that is missing is erased. Raises KeysUnavailable."""
 
+    async def destroy(self, subjects: Collection[str]) -> None:
+        """Destroys keys for good that this service had made for subjects of its own. Raises KeysUnavailable."""
+
+    async def aclose(self) -> None:
+        """Lets go of connections."""
+
 
 class RemoteKeys:
     """Asks the registry, in batches, and keeps what it gave for a minute of real time, apart for each purpose.
@@ -111,10 +116,8 @@ class RemoteKeys:
     def __init__(
         self, registry_url: str, service_token: ServiceToken, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._url = registry_url.rstrip("/") + "/keys/unwrap"
-        self._service_token = service_token
+        self._peer = RegistryPeer(registry_url, service_token, "keys", KeysUnavailable)
         self._monotonic = monotonic
-        self._client = httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS)
         # In the order in which they were fetched, so the first ones are the oldest.
         self._cache: dict[tuple[str, str], tuple[float, bytes]] = {}
 
@@ -128,30 +131,28 @@ class RemoteKeys:
             self._remember(fetched, purpose)
         return known
 
+    async def destroy(self, subjects: Collection[str]) -> None:
+        """Destroys keys of subjects that begin with this service's name. Doing it again changes nothing.
+
+        What other processes of this service hold of them is gone within a minute.
+        """
+        wanted = list(dict.fromkeys(subjects))
+        held = set(wanted)
+        self._drop([entry for entry in self._cache if entry[1] in held])
+        rest = iter(wanted)
+        while batch := list(islice(rest, _BATCH)):
+            await self._peer.post("/keys/destroy", {"subjects": batch, "purpose": "destroyed by its service"})
+
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._peer.aclose()
 
     async def _fetch(self, person_ids: list[str], purpose: str) -> dict[str, bytes]:
+        said = await self._peer.post("/keys/unwrap", {"person_ids": person_ids, "purpose": purpose})
         try:
-            answer = await self._ask(person_ids, purpose)
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
-                # The issuer may have changed its keys since our token was made.
-                self._service_token.forget()
-                answer = await self._ask(person_ids, purpose)
-            keys = decode_keys(answer.raise_for_status().json()["keys"])
-        except httpx.HTTPStatusError as error:
-            raise KeysUnavailable(f"The registry answered {error.response.status_code} when asked for keys.") from error
-        except IssuerUnavailable as error:
-            raise KeysUnavailable("This service could not fetch its own token to ask the registry for keys.") from error
-        except httpx.HTTPError as error:
-            raise KeysUnavailable("The registry does not answer when asked for keys.") from error
+            keys = decode_keys(said["keys"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise KeysUnavailable("The registry gave no readable answer when asked for keys.") from error
+            raise self._peer.unreadable() from error
         return {person: keys[person] for person in person_ids if person in keys}
-
-    async def _ask(self, person_ids: list[str], purpose: str) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {await self._service_token.token()}"}
-        return await self._client.post(self._url, json={"person_ids": person_ids, "purpose": purpose}, headers=headers)
 
     def _remember(self, fetched: Mapping[str, bytes], purpose: str) -> None:
         until = self._monotonic() + _CACHE_SECONDS

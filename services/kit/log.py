@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from contracts.envelope import NOTHING_BEFORE, Envelope, Position, headers_of
+from contracts.envelope import MAX_ENVELOPE_BYTES, NOTHING_BEFORE, Envelope, Position, headers_of
 from contracts.topics import TOPICS
 from services.kit.partition import partition_for
 from services.kit.refusal import Refused
@@ -77,13 +77,23 @@ async def append(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 def refuse_oversized(entry: Entry) -> None:
-    """Raises `Refused` unless the record, by its exact encoded size, fits under `MAX_RECORD_BYTES`."""
+    """Raises `Refused` unless the record, by its exact encoded size, fits under `MAX_RECORD_BYTES`, and its attributes
+    under what readers take: one that they do not would stop their partitions."""
     envelope = entry.envelope
     longest = max(len(envelope.key), len(envelope.actor), len(envelope.correlation_id))
     if len(entry.value) <= _SURELY_SMALL_BYTES and longest <= _MAX_ENVELOPE_TEXT:
         return
     # Sequences are written with a fixed width, so the size is known before sealing gives one.
     headers = headers_of(envelope, Position(0, 0))
+    attributes = sum(len(value) for _, value in headers)
+    if attributes > MAX_ENVELOPE_BYTES:
+        raise Refused(
+            "event-too-large",
+            f"The attributes of {envelope.type} would be {attributes:,} bytes long; they hold at most "
+            f"{MAX_ENVELOPE_BYTES:,}.",
+            status=413,
+            remedy="Send shorter ids.",
+        )
     size = DefaultRecordBatchBuilder.estimate_size_in_bytes(envelope.key.encode(), entry.value, headers)
     if size > MAX_RECORD_BYTES:
         raise Refused(

@@ -81,7 +81,7 @@ def main(service: Service) -> None:
 
 def _settings(service: Service) -> Settings:
     try:
-        settings = load_settings()
+        settings = load_settings(service.settings)
     except SettingsInvalid as error:
         sys.exit(str(error))
     configure_logging(settings.log_level, service=service.name)
@@ -122,6 +122,7 @@ async def serve_api(service: Service, settings: Settings, stopping: asyncio.Even
 
     app = api_app(service, settings, workplace, health)
     await _together(stopping, [_serve_http(app, settings.api_host, settings.api_port, stopping), nudge.run(stopping)])
+    await workplace.keyring.aclose()
     pool.terminate()
 
 
@@ -153,6 +154,7 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
             *[run_job(job, context, failing) for job in service.jobs],
         ],
     )
+    await workplace.keyring.aclose()
     pool.terminate()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from contracts.envelope import Envelope, Event
 from services.kit.rows import Connection, Rows
+from services.kit.table import Key, Table
 
 E = TypeVar("E", bound=Event)
 Found = TypeVar("Found")
@@ -26,10 +27,20 @@ class Step(Generic[E, Found]):
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A stream that a reaction is about to begin: its row, and the subject under whose key it seals something."""
+
+    table: Table[Any]
+    key: Key
+    seals_under: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reaction:
     event: type[Event]
     loads: Loads
     react: Callable[[Any], list[Event]]
+    begins: Callable[[Any], Begun | None] | None = None
 
     @property
     def name(self) -> str:
@@ -52,19 +63,26 @@ class Reactions:
         self._by_event: dict[type[Event], Reaction] = {}
 
     def on(
-        self, event: type[E], *, loads: Callable[[Connection, Rows, Sequence[E]], Awaitable[Any]]
+        self,
+        event: type[E],
+        *,
+        loads: Callable[[Connection, Rows, Sequence[E]], Awaitable[Any]],
+        begins: Callable[[Step[E, Any]], Begun | None] | None = None,
     ) -> Callable[[Callable[[Step[E, Any]], list[Event]]], Callable[[Step[E, Any]], list[Event]]]:
         """Registers what to decide when `event` arrives.
 
         `loads(connection, rows, events)` is called once a batch with all its events of this type: it loads into `rows`
         what they need, one query a table, and returns what the reaction finds in `step.found`. The reaction is pure.
         It returns own facts; on a partner's topic it may raise `Refused`, which rejects that message.
+
+        Where the id of a new stream is made of the envelope, `begins(step)` names it, so that the rows of a whole batch
+        are loaded by one query and its keys are asked for at once; None where the reaction will begin nothing.
         """
 
         def register(react: Callable[[Step[E, Any]], list[Event]]) -> Callable[[Step[E, Any]], list[Event]]:
             if event in self._by_event:
                 raise TypeError(f"{event.__name__} has a reaction already: {self._by_event[event].name}")
-            self._by_event[event] = Reaction(event, loads, react)
+            self._by_event[event] = Reaction(event, loads, react, begins)
             return react
 
         return register

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from services.kit.auth import ServiceToken
 from services.kit.keyring import BorrowedKeys, Keyring, LocalKeys
 from services.kit.keys import RemoteKeys
+from services.kit.people import RemotePeople
 from services.kit.reactions import Partner, Reactions
 from services.kit.settings import Settings
 from services.kit.table import Table
@@ -28,8 +29,17 @@ def local_keys(settings: Settings) -> Keyring:
 
 def borrowed_keys(settings: Settings) -> Keyring:
     """For every other service: keys are asked for at the registry, with the service's own token."""
-    token = ServiceToken(settings.needed("token_url"), settings.needed("client_id"), settings.needed("client_secret"))
-    return BorrowedKeys(RemoteKeys(settings.needed("registry_url"), token))
+    return BorrowedKeys(RemoteKeys(settings.needed("registry_url"), own_token(settings)))
+
+
+def remote_people(settings: Settings) -> RemotePeople:
+    """For a service that has to find out whom a partner spoke of. Whoever makes it closes it (`aclose`)."""
+    return RemotePeople(settings.needed("registry_url"), own_token(settings))
+
+
+def own_token(settings: Settings) -> ServiceToken:
+    """The token with which a process calls other services. Raises SettingsInvalid."""
+    return ServiceToken(settings.needed("token_url"), settings.needed("client_id"), settings.needed("client_secret"))
 
 
 @dataclass(frozen=True)
@@ -46,3 +56,4 @@ class Service:
     timers: Timers = field(default_factory=Timers)
     jobs: tuple[Job, ...] = ()
     keyring: Callable[[Settings], Keyring] = borrowed_keys
+    settings: type[Settings] = Settings  # a subclass, where a service has settings of its own

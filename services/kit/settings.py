@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,6 +13,9 @@ from services.kit.crash import parse_crash_points
 
 _PREFIX = "ENTAS_"
 _SECRET_HEX = re.compile(r"[0-9a-fA-F]{64}")
+
+
+S = TypeVar("S", bound="Settings")
 
 
 class SettingsInvalid(Exception):
@@ -106,22 +109,22 @@ class Settings(BaseSettings):
         return bytes.fromhex(text)
 
 
-def load_settings() -> Settings:
+def load_settings(kind: type[S] = Settings) -> S:  # type: ignore[assignment]
     """Reads the environment. Raises SettingsInvalid with one line a variable, without any value."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
-        lines = [_explained(problem) for problem in error.errors(include_input=False, include_url=False)]
+        lines = [_explained(kind, problem) for problem in error.errors(include_input=False, include_url=False)]
         raise SettingsInvalid("the settings are not complete:\n" + "\n".join(lines)) from None
 
 
-def _explained(problem: Any) -> str:
+def _explained(kind: type[Settings], problem: Any) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
         return f"  {message}"
     message = "is not set" if problem["type"] == "missing" else message
-    return "  " + _line(str(problem["loc"][0]), message)
+    return "  " + _line(str(problem["loc"][0]), message, kind)
 
 
-def _line(name: str, message: str) -> str:
-    return f"{_PREFIX}{name.upper()}: {message}. It should be: {Settings.model_fields[name].description}"
+def _line(name: str, message: str, kind: type[Settings] = Settings) -> str:
+    return f"{_PREFIX}{name.upper()}: {message}. It should be: {kind.model_fields[name].description}"

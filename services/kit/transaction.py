@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from contracts.topics import TOPICS
 from services.kit import log
 from services.kit.auth import EVERYWHERE, Principal
 from services.kit.crash import crash_point
-from services.kit.keyring import Keyring
+from services.kit.keyring import BorrowedKeys, Keyring
 from services.kit.keys import open_sealed, seal
 from services.kit.rows import Connection, Rows
 from services.kit.table import Key, Table
@@ -71,6 +71,11 @@ class Transaction:
         self._origin = origin
         self._entries: list[log.Entry] = []
         self._before_log: list[Callable[[Connection], Awaitable[None]]] = []
+
+    @property
+    def service(self) -> str:
+        """Whose transaction this is; subjects of its own begin with this name and a colon."""
+        return self._origin.service
 
     # --- loading -----------------------------------------------------------------------------------------------------
 
@@ -258,6 +263,16 @@ class Workplace:
     keyring: Keyring
     now: Callable[[], datetime]
     committed: Callable[[], None]  # tells the relay, after the commit and coalesced
+
+    async def destroy_keys(self, subjects: Collection[str]) -> None:
+        """Destroys keys that were made for subjects of this service's own, for good; again, it changes nothing.
+
+        It is done at the registry, so no transaction takes it back: call it after the commit that makes the key
+        needless, and remember until it has succeeded that it is to be done. Raises KeysUnavailable.
+        """
+        if not isinstance(self.keyring, BorrowedKeys):
+            raise TypeError("the key authority destroys keys in its own transactions: keyring.erase_keys")
+        await self.keyring.destroy(subjects)
 
     @asynccontextmanager
     async def transaction(

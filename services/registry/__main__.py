@@ -14,7 +14,9 @@ from services.kit.transaction import Workplace
 from services.registry import search
 from services.registry.api import router
 from services.registry.handlers import PARTNERS, REACTIONS
+from services.registry.snapshots import imports
 from services.registry.snapshots.applying import apply_snapshots
+from services.registry.snapshots.families import ListsWaiting, reindex_families
 from services.registry.state import TABLES
 from services.registry.timers import TIMERS
 
@@ -39,14 +41,18 @@ SERVICE = Service(
 )
 
 
-async def reindex(settings: Settings) -> int:
-    """Makes the search index anew, while the service runs; after a change of the pepper, or when the index is lost."""
-    pool = await open_pool(settings.database_url, size=2)
+async def reindex(settings: Settings) -> tuple[int, int]:
+    """Makes the indexes that the pepper keys anew, while the service runs; after a change of it, or when one is lost.
+
+    Returns how many persons can be found, and how many households by their source's family id. Raises `ListsWaiting`.
+    """
+    pool = await open_pool(settings.database_url, size=3)
     try:
         clock = clock_from(settings)
-        return await search.reindex(
-            Workplace(SERVICE.name, pool, TABLES, own_secrets(settings), clock.now, lambda: None)
-        )
+        workplace = Workplace(SERVICE.name, pool, TABLES, own_secrets(settings), clock.now, lambda: None)
+        await imports.sweep(workplace)
+        households = await reindex_families(workplace, settings.search_pepper())
+        return await search.reindex(workplace), households
     finally:
         await pool.close()
 
@@ -54,9 +60,9 @@ async def reindex(settings: Settings) -> int:
 if __name__ == "__main__":
     if sys.argv[1:] == ["reindex"]:
         try:
-            persons = asyncio.run(reindex(load_settings()))
-        except SettingsInvalid as error:
+            persons, households = asyncio.run(reindex(load_settings()))
+        except (SettingsInvalid, ListsWaiting) as error:
             sys.exit(str(error))
-        sys.stdout.write(f"registry: {persons} persons can be found\n")
+        sys.stdout.write(f"registry: {persons} persons and {households} households of lists can be found\n")
     else:
         main(SERVICE)

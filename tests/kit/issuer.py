@@ -21,6 +21,7 @@ class Issuer:
         self.grants: list[tuple[str | None, str]] = []
         self.broken = False
         self.expires_in = 300
+        self.gives: str | None = None  # a good token, for who asks a real service with it
         self.app = Starlette(
             routes=[Route("/jwks", self._jwks), Route("/token", self._token, methods=["POST"])],
         )
@@ -49,7 +50,7 @@ class Issuer:
         self.grants.append((request.headers.get("authorization"), str(form["grant_type"])))
         if self.broken:
             return Response("no tokens today", status_code=500)
-        return JSONResponse({"access_token": f"token-{len(self.grants)}", "expires_in": self.expires_in})
+        return JSONResponse({"access_token": self.gives or f"token-{len(self.grants)}", "expires_in": self.expires_in})
 
 
 def token(key: Any, kid: str | None = "first", algorithm: str = "EdDSA", **changes: Any) -> str:

@@ -249,6 +249,21 @@ def test_an_area_outside_is_forbidden_by_name():
         Principal("x", frozenset(), ("52.01",)).must_cover("52.02")
 
 
+def test_the_whole_country_is_forbidden_in_words():
+    with pytest.raises(Forbidden, match="whole country"):
+        Principal("x", frozenset(), ("52",)).must_cover("")
+    Principal("x", frozenset(), ("*",)).must_cover("")
+
+
+@pytest.mark.parametrize("subject", ["", "x" * 129, "5270014107800000", "a b", "a\0b", "ümit", "5270.0141.0780.0000"])
+async def test_a_subject_that_cannot_stand_on_an_event_is_not_taken(issuer, verifier, subject):
+    key = issuer.publish("first")
+    with pytest.raises(Unauthenticated, match="claim sub") as refused:
+        await verifier.principal_from(token(key, sub=subject))
+    assert "5270" not in str(refused.value)
+    assert (await verifier.principal_from(token(key, sub="auth0|" + "x" * 122))).subject == "auth0|" + "x" * 122
+
+
 @pytest.fixture
 async def api(verifier):
     app = FastAPI()

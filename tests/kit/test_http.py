@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,11 +14,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from deploy.local.daemon import free_ports
 from services.kit.app import MAX_BODY_BYTES, api_app
-from services.kit.auth import Principal
+from services.kit.auth import Principal, ServiceToken
 from services.kit.database import open_pool
 from services.kit.http import Reads
-from services.kit.keyring import LocalKeys
+from services.kit.keyring import BorrowedKeys, LocalKeys
+from services.kit.keys import RemoteKeys
 from services.kit.settings import Settings
 from services.kit.transaction import Workplace, acting_as
 from tests.kit.issuer import ISSUER, Issuer, token
@@ -46,6 +48,7 @@ class World:
     base: str
     signing_key: Any
     cable: Cable
+    settings: Settings
     keys: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def bearer(self, *roles: str, areas: tuple[str, ...] = ("*",), subject: str = "officer-7") -> dict[str, str]:
@@ -122,7 +125,7 @@ async def world(databases: Databases) -> AsyncIterator[World]:
 
         base = await opened.enter_async_context(served(api_app(service, settings, workplace, health)))
         client = await opened.enter_async_context(httpx.AsyncClient(base_url=base, timeout=20))
-        yield World(lab, dsn, pool, workplace, client, base, signing_key, cable)
+        yield World(lab, dsn, pool, workplace, client, base, signing_key, cable, settings)
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
@@ -657,6 +660,33 @@ async def test_headers_without_end_are_refused_while_they_come(world: World):
         assert sent < 1_000_000
     finally:
         writer.transport.abort()
+
+
+async def test_what_is_not_there_is_told_by_its_own_code_with_the_time_to_wait(world: World):
+    """Keys come from a registry that does not answer."""
+    await world.count("away-1", 1)
+    await world.post("/counters/away-1/name", {"name": "Siti Rahmah"})
+    (port,) = free_ports(1)
+    nobody = f"http://127.0.0.1:{port}"
+    keys = BorrowedKeys(RemoteKeys(nobody, ServiceToken(f"{nobody}/token", "lab", "a secret")))
+
+    async def health() -> dict[str, Any]:
+        return {"ready": True}
+
+    app = api_app(service_of(world.lab), world.settings, replace(world.workplace, keyring=keys), health)
+    async with served(app) as base, httpx.AsyncClient(base_url=base) as client:
+        headers = world.bearer() | {"Idempotency-Key": "away-key"}
+        body = {"name": "Siti Rahmah"}
+        for answer in (
+            await client.get("/counters/away-1/name", headers=headers),
+            await client.post("/counters/away-1/name", json=body, headers=headers),
+        ):
+            problem = assert_problem(answer, 503, "keys-unavailable")
+            assert answer.headers["retry-after"] == "2"
+            assert problem["remedy"] == "Try again in 2 s."
+    await keys.aclose()
+    # Nothing was kept under the key: sent again to one whose keys are there, it is done.
+    assert (await world.client.post("/counters/away-1/name", json=body, headers=headers)).status_code == 204
 
 
 async def test_a_correlation_id_is_taken_over_or_replaced(world: World):

@@ -193,10 +193,11 @@ async def test_each_bad_message_is_told_with_its_faults_and_every_good_one_is_ta
         kept = await place.rows("SELECT rejection_id, sealed FROM rejected_message")
         offsets = {r["rejection_id"]: r["record_offset"] for r in await place.rows("SELECT * FROM rejection")}
         assert {fact["stream"] for fact in facts} == {row["rejection_id"] for row in kept} == offsets.keys()
+        subject = f"{lab.service}:rejected:lab"
         async with place.pool.acquire() as connection:
-            keys = await LocalKeys(MASTER_KEY).to_open(connection, ["rejected:lab"], "test")
+            keys = await LocalKeys(MASTER_KEY).to_open(connection, [subject], "test")
         for row in kept:
-            opened = open_sealed(keys["rejected:lab"], row["sealed"].decode(), row["rejection_id"], "rejected:lab")
+            opened = open_sealed(keys[subject], row["sealed"].decode(), row["rejection_id"], subject)
             assert opened == (messages[offsets[row["rejection_id"]]].value or b"")
 
         # The number that was planted stands nowhere but in the partner's own topic.

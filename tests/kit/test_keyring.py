@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.kit.keyring import LocalKeys
+from services.kit.keyring import LocalKeys, erase_keys
+from services.kit.refusal import Refused
 from tests.support.databases import FreshDatabase
 from tests.support.lab import MASTER_KEY, migrate_lab
 
@@ -45,3 +46,16 @@ async def test_keys_of_a_transaction_that_is_rolled_back_never_were(pool: Any):
         await keyring.to_seal(connection, ["a"])
         await transaction.rollback()
         assert await keyring.to_open(connection, ["a"], "test") == {}
+
+
+async def test_a_destroyed_key_is_missing_and_none_is_made_in_its_place(pool: Any):
+    keyring = LocalKeys(MASTER_KEY)
+    async with pool.acquire() as connection:
+        made = await keyring.to_seal(connection, ["a", "b"])
+        assert await erase_keys(connection, ["a", "never made"]) == {"a"}
+        assert await erase_keys(connection, ["a"]) == set()
+        assert await keyring.given_or_made(connection, ["b", "a", "b"]) == {"b": made["b"]}
+        with pytest.raises(Refused, match="destroyed"):
+            await keyring.to_seal(connection, ["a", "b"])
+        # What was destroyed before there was a key does not keep one from being made.
+        assert set(await keyring.given_or_made(connection, ["never made"])) == {"never made"}

@@ -142,7 +142,13 @@ class Registry:
         self.tokens: list[str | None] = []
         self.refuse: list[int] = []
         self.answer: object = None
-        self.app = Starlette(routes=[Route("/keys/unwrap", self._unwrap, methods=["POST"])])
+        self.destroyed: list[list[str]] = []
+        self.app = Starlette(
+            routes=[
+                Route("/keys/unwrap", self._unwrap, methods=["POST"]),
+                Route("/keys/destroy", self._destroy, methods=["POST"]),
+            ]
+        )
 
     async def _unwrap(self, request: Request) -> Response:
         body = await request.json()
@@ -153,14 +159,22 @@ class Registry:
         found = {person: self.persons[person] for person in body["person_ids"] if person in self.persons}
         return JSONResponse({"keys": encode_keys(found)} if self.answer is None else self.answer)
 
+    async def _destroy(self, request: Request) -> Response:
+        if self.refuse:
+            return Response(status_code=self.refuse.pop(0))
+        subjects = (await request.json())["subjects"]
+        self.destroyed.append(subjects)
+        gone = [self.persons.pop(subject, None) for subject in subjects]
+        return JSONResponse({"destroyed": len([key for key in gone if key])})
+
 
 @pytest.fixture
 async def registry():
     issuer, registry = Issuer(), Registry()
     async with served(issuer.app) as issuer_url, served(registry.app) as url:
         registry.issuer, registry.watch = issuer, Watch()
-        token = ServiceToken(f"{issuer_url}/token", "training", "a secret", monotonic=registry.watch)
-        registry.remote = RemoteKeys(url + "/", token, monotonic=registry.watch)
+        registry.token = ServiceToken(f"{issuer_url}/token", "training", "a secret", monotonic=registry.watch)
+        registry.remote = RemoteKeys(url + "/", registry.token, monotonic=registry.watch)
         yield registry
         await registry.remote.aclose()
 
@@ -254,7 +268,29 @@ async def test_a_registry_or_an_issuer_that_is_down_makes_keys_unavailable(regis
     await nobody.wait_closed()
     registry.issuer.broken = False
     registry.watch.seconds += 2
-    remote = RemoteKeys(f"http://127.0.0.1:{port}", registry.remote._service_token)
+    remote = RemoteKeys(f"http://127.0.0.1:{port}", registry.token)
     with pytest.raises(KeysUnavailable, match="does not answer"):
         await remote.keys(["p1"], "roster")
     await remote.aclose()
+
+
+async def test_keys_that_are_destroyed_are_gone_from_the_cache_at_once_for_every_purpose(registry):
+    for purpose in ("seal", "match"):
+        await registry.remote.keys(["p1", "p2"], purpose)
+    await registry.remote.destroy(["p1", "p1", "never made"])
+    assert registry.destroyed == [["p1", "never made"]]
+    for purpose in ("seal", "match"):
+        assert await registry.remote.keys(["p1", "p2"], purpose) == {"p2": registry.persons["p2"]}
+
+
+async def test_keys_are_destroyed_in_batches_of_500_and_none_is_no_request(registry):
+    await registry.remote.destroy([f"p{number}" for number in range(1200)])
+    await registry.remote.destroy([])
+    assert [len(batch) for batch in registry.destroyed] == [500, 500, 200]
+
+
+async def test_a_registry_that_does_not_destroy_says_so(registry):
+    registry.refuse = [503]
+    with pytest.raises(KeysUnavailable, match="503"):
+        await registry.remote.destroy(["p1"])
+    assert "p1" in await registry.remote.keys(["p1"], "match")

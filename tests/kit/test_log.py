@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from contracts.envelope import MAX_ENVELOPE_BYTES
 from services.kit.keyring import LocalKeys, erase_key
 from services.kit.log import MAX_RECORD_BYTES
 from services.kit.refusal import Refused
@@ -127,6 +128,13 @@ async def test_an_event_too_large_for_kafka_is_refused_at_append(lab: Lab, fresh
         assert refused.value.status == 413
         await place.decide(lab.Counted(counter_id="c1", amount=1, note="x" * (MAX_RECORD_BYTES - 2_000)))
         assert len(await place.rows("SELECT id FROM log")) == 1
+
+
+async def test_attributes_that_no_reader_would_take_are_refused_at_append(lab: Lab, fresh_database: FreshDatabase):
+    async with site(lab, fresh_database) as place:
+        with pytest.raises(Refused, match="event-too-large"):
+            await place.decide(lab.Counted(counter_id="c" * MAX_ENVELOPE_BYTES, amount=1))
+        assert await place.rows("SELECT id FROM log") == []
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import signal
 import time
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.daemon import Daemon, free_ports
+from services.kit.keyring import LocalKeys
+from services.kit.process import serve_api, serve_worker
+from services.kit.settings import Settings
+from services.kit.topics import TopicsDiffer
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.kit.test_intake import message, send
@@ -27,6 +31,7 @@ from tests.kit.test_relay import assert_whole
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, all_records, eventually, make_topics, migrate_lab
 from tests.support.lab_service.nursery import Child, nursery
+from tests.support.lab_service.service import service_of
 from tests.support.stack import Stack
 
 END_SECONDS = 5.0
@@ -384,11 +389,6 @@ async def test_a_start_that_cannot_be_right_is_refused_in_words(lab: Lab, kafka:
 async def test_a_worker_whose_topics_differ_does_not_start(
     lab: Lab, fresh_database: FreshDatabase, kafka: str, tmp_path: Path
 ):
-    from services.kit.process import serve_worker
-    from services.kit.settings import Settings
-    from services.kit.topics import TopicsDiffer
-    from tests.support.lab_service.service import service_of
-
     (tmp_path / "master.key").write_text("00" * 32)
     settings = Settings(
         environment="test",
@@ -400,3 +400,38 @@ async def test_a_worker_whose_topics_differ_does_not_start(
     )
     with pytest.raises(TopicsDiffer, match="is missing"):
         await serve_worker(service_of(lab), settings, asyncio.Event())
+
+
+class ClosingKeys(LocalKeys):
+    """Keys that remember whether they were let go of."""
+
+    closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_process_that_ends_lets_go_of_its_keys(lab: Lab, fresh_database: FreshDatabase):
+    (port,) = free_ports(1)
+    settings = Settings(
+        environment="test",
+        database_url=await fresh_database("lab", migrate_lab),
+        kafka_bootstrap="localhost:1",
+        api_port=port,
+        token_issuer=ISSUER,
+        jwks_url="https://issuer.entas.test/jwks",
+    )
+    keys, stopping = ClosingKeys(bytes(32)), asyncio.Event()
+    running = asyncio.ensure_future(serve_api(replace(service_of(lab), keyring=lambda _: keys), settings, stopping))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+
+        async def is_live() -> bool:
+            with suppress(httpx.TransportError):
+                return (await client.get("/health/live")).status_code == 200
+            return False
+
+        await soon(is_live)
+    assert not keys.closed
+    stopping.set()
+    await asyncio.wait_for(running, 2 * END_SECONDS)
+    assert keys.closed

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from contracts.envelope import Event, Sealing
 from contracts.registry import PersonDetails
@@ -55,6 +56,7 @@ class Registry:
     client: httpx.AsyncClient
     signing_key: Any
     clock: Path
+    app: FastAPI
     keys: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def caller(self, *roles: str, areas: Sequence[str] = ("52",), subject: str = "somebody") -> Caller:
@@ -136,7 +138,7 @@ async def registry(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterat
         client = await opened.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registry.test")
         )
-        world = Registry(settings, pool, workplace, client, signing_key, clock)
+        world = Registry(settings, pool, workplace, client, signing_key, clock, app)
         await world.given(*default_rules())
         yield world
 

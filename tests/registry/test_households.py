@@ -141,6 +141,23 @@ def test_the_last_death_delists_the_household():
     assert story.given(*events).household.status is HouseholdStatus.DELISTED
 
 
+def test_whom_a_list_left_out_may_still_die_and_is_not_counted_out_twice():
+    story = Story(listed())
+    story.given(MemberLeft(household_id=HOME, person_id=MOTHER, reason=LeavingReason.NOT_ON_LIST, on=TODAY))
+    (left,) = record_death(story.household, story.member(MOTHER), TODAY, NOW)
+    assert (left.reason, left.counted_no_longer) == (LeavingReason.DECEASED, True)
+    assert story.household.people == 2
+    story.given(left)
+    assert (story.household.people, story.member(MOTHER).left_because) == (2, LeavingReason.DECEASED)
+    assert record_death(story.household, story.member(MOTHER), TODAY, NOW) == []
+
+
+def test_who_has_moved_out_does_not_leave_again():
+    story = Story(listed())
+    story.given(MemberLeft(household_id=HOME, person_id=MOTHER, reason=LeavingReason.MOVED, on=TODAY))
+    assert record_death(story.household, story.member(MOTHER), TODAY, NOW) == []
+
+
 def test_a_household_that_is_on_no_list_is_not_delisted_twice():
     story = Story(listed(members=listed().members[:1]))
     story.given(HouseholdDelisted(household_id=HOME, reason=DelistingReason.NOT_ON_LIST))

@@ -1,13 +1,18 @@
 """What a second list does to what a first one listed, on a real PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from pydantic_core import from_json
 
 from services.kit.transaction import acting_as
-from services.registry.snapshots.families import reindex_families
+from services.registry.__main__ import reindex
+from services.registry.snapshots import queries
+from services.registry.snapshots.applying import apply_next
+from services.registry.snapshots.families import ListsWaiting, reindex_families
 from tests.registry.facts import default_rules, nominated, verified
 from tests.registry.importing import ELSEWHERE, OTHER_VILLAGE, PEPPER, Registry, csv_of, family, nik, running_registry
 from tests.support.databases import FreshDatabase
@@ -155,3 +160,71 @@ async def test_the_family_index_can_be_made_anew_under_another_pepper(registry: 
     assert await reindex_families(registry.context.workplace, bytes.fromhex("77" * 32)) == 3
     snapshot = await registry.take_in(csv_of(*reversed(families)), dated="2024-06-30")
     assert (snapshot["unchanged"], snapshot["listed"], snapshot["delisted"]) == (3, 0, 0)
+
+
+async def test_an_operator_makes_both_indexes_anew_under_another_pepper(registry: Registry, tmp_path: Path):
+    families = [family(1, nik=""), family(2), family(3)]
+    await registry.take_in(csv_of(*families), dated="2024-01-31")
+    (tmp_path / "pepper").write_text("77" * 32)
+    assert await reindex(registry.context.settings) == (6, 3)
+    found = await registry.http.post("/people/search", json={"national_id": nik(2)}, headers=registry.headers())
+    assert len(found.json()) == 1
+    snapshot = await registry.take_in(csv_of(*reversed(families)), dated="2024-06-30")
+    assert (snapshot["unchanged"], snapshot["listed"], snapshot["delisted"]) == (3, 0, 0)
+
+
+async def test_no_index_is_made_anew_while_a_list_waits(registry: Registry):
+    await registry.take_in(csv_of(family(1)), dated="2024-01-31")
+    before = await registry.fetch("SELECT * FROM household_family")
+    assert (await registry.upload(csv_of(family(1), family(2)), dated="2024-06-30")).status_code == 201
+    with pytest.raises(ListsWaiting, match="1 lists"):
+        await reindex(registry.context.settings)
+    assert await registry.fetch("SELECT * FROM household_family") == before
+    assert await registry.apply() > 0  # Nobody holds it up afterwards.
+    assert await reindex(registry.context.settings) == (4, 2)
+
+
+async def test_no_list_is_applied_while_the_family_index_is_made_anew(registry: Registry):
+    assert (await registry.upload(csv_of(family(1)))).status_code == 201
+    async with registry.pool.acquire() as connection:
+        await queries.lead(connection)
+        assert await apply_next(registry.context) is False
+        await queries.stop_leading(connection)
+    assert await registry.apply() > 0
+
+
+async def test_a_list_that_changes_ranks_does_not_wait_for_who_adopts_a_rule(registry: Registry):
+    await registry.take_in(csv_of(family(1)), dated="2024-01-31")
+    home = (await registry.households())["K-1"]
+    mother = home["head_person_id"]
+    async with registry.context.workplace.transaction(acting_as("test")) as tx:
+        participation = [
+            fact.model_copy(update={"household_id": home["household_id"], "personal": {}})
+            for fact in (nominated(mother), verified(mother))
+        ]
+        await tx.decide([*default_rules(), *participation])
+    changed = family(1, desil_kesejahteraan=3, persentil="")
+    async with registry.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT 1 FROM rule WHERE rule_id = 'priority' FOR UPDATE")
+        async with asyncio.timeout(20):
+            snapshot = await registry.take_in(csv_of(changed), dated="2024-06-30")
+    assert snapshot["rank_changed"] == 1
+    assert await registry.facts("PriorityChanged") == ["PriorityChanged"]
+
+
+async def test_whom_a_list_names_no_longer_leaves_when_the_household_is_listed_again(registry: Registry):
+    await registry.take_in(csv_of(family(1, people=3), family(2)), dated="2024-01-31")
+    await registry.take_in(csv_of(family(2)), dated="2024-03-31")
+    await registry.take_in(csv_of(family(1, people=2), family(2)), dated="2024-06-30")
+    rows = await registry.fetch("SELECT left_because, left_on FROM member ORDER BY left_because NULLS FIRST")
+    assert [row["left_because"] for row in rows] == [None] * 4 + ["not_on_list"]
+    assert rows[-1]["left_on"] == date(2024, 6, 30)
+    assert (await registry.households())["K-1"]["people"] == 2
+    assert (await registry.facts())[-4:] == ["MemberLeft", "HouseholdListed", "HouseholdConfirmed", "SnapshotApplied"]
+
+    # A later list names them again.
+    await registry.take_in(csv_of(family(2, persentil=3)), dated="2024-07-01")
+    await registry.take_in(csv_of(family(1, people=3), family(2, persentil=4)), dated="2024-07-02")
+    assert await registry.value("SELECT count(*) FROM member WHERE left_because IS NOT NULL") == 0
+    assert await registry.value("SELECT count(*) FROM member") == 5
+    assert (await registry.households())["K-1"]["people"] == 3

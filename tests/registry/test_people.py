@@ -66,7 +66,7 @@ async def test_the_index_is_made_anew_from_what_is_sealed(home: Registry):
 
 async def test_an_operator_makes_the_index_anew_by_a_command(home: Registry):
     await home.pool.execute("DELETE FROM person_search")
-    assert await reindex(home.settings) == 3
+    assert await reindex(home.settings) == (3, 1)
     assert await home.pool.fetchval("SELECT count(*) FROM person_search") == 3
 
 

@@ -259,9 +259,12 @@ def test_a_known_head_of_two_new_families_is_matched_with_neither():
 GONE = HouseholdDelisted(household_id=HOME, reason=DelistingReason.NOT_ON_LIST, snapshot_id="s-1")
 
 
-def known(*, left: Sequence[str] = (), erased: Sequence[str] = ()) -> tuple[KnownPerson, ...]:
+def known(
+    *, left: Sequence[str] = (), unnamed: Sequence[str] = (), erased: Sequence[str] = ()
+) -> tuple[KnownPerson, ...]:
+    because = dict.fromkeys(left, LeavingReason.DECEASED) | dict.fromkeys(unnamed, LeavingReason.NOT_ON_LIST)
     return tuple(
-        KnownPerson(person_id, person_id in left, None if person_id in erased else details)
+        KnownPerson(person_id, because.get(person_id), None if person_id in erased else details)
         for person_id, details in DETAILS.items()
     )
 
@@ -295,9 +298,38 @@ def test_a_household_whose_people_all_died_is_not_listed_again():
 
 def test_who_was_erased_is_nobody_that_could_be_recognised():
     candidates = Candidates(household(HOME, GONE), people=known(erased=[MOTHER]))
-    (event,) = settle(staged(), candidates, snapshot()).events
+    left, event = settle(staged(), candidates, snapshot()).events
+    assert left == MemberLeft(household_id=HOME, person_id=MOTHER, reason=LeavingReason.NOT_ON_LIST, on=SECOND)
     assert isinstance(event, HouseholdListed)
     assert [member.person_id for member in event.members] == ["new-7", FATHER, CHILD]
+
+
+def test_whom_the_list_names_no_longer_leaves_the_household_before_it_is_listed_again():
+    relisted = staged(people=(person(7, DETAILS[MOTHER], head=True),))
+    left, gone, event = settle(relisted, Candidates(household(HOME, GONE), people=known()), snapshot()).events
+    for fact, who in ((left, FATHER), (gone, CHILD)):
+        assert fact == MemberLeft(household_id=HOME, person_id=who, reason=LeavingReason.NOT_ON_LIST, on=SECOND)
+    story = Story(listed(), GONE, left, gone, event)
+    assert (story.household.is_listed, story.household.people, story.household.head_person_id) == (True, 1, MOTHER)
+    assert [story.member(who).left_because for who in (MOTHER, FATHER)] == [None, LeavingReason.NOT_ON_LIST]
+
+
+def test_whom_a_list_left_out_may_be_named_again():
+    candidates = Candidates(household(HOME, GONE), people=known(unnamed=[FATHER]))
+    settlement = settle(staged(), candidates, snapshot())
+    (event,) = settlement.events
+    assert isinstance(event, HouseholdListed)
+    assert [member.person_id for member in event.members] == [MOTHER, FATHER, CHILD]
+    assert problems_of(settlement) == []
+    left = MemberLeft(household_id=HOME, person_id=FATHER, reason=LeavingReason.NOT_ON_LIST, on=FIRST)
+    assert Story(listed(), left, GONE, event).member(FATHER).left_because is None
+
+
+def test_who_was_left_out_before_does_not_leave_again():
+    relisted = staged(people=(person(7, DETAILS[MOTHER], head=True),))
+    people = known(left=[CHILD], unnamed=[FATHER])
+    events = settle(relisted, Candidates(household(HOME, GONE), people=people), snapshot()).events
+    assert [type(event) for event in events] == [HouseholdListed]
 
 
 @pytest.mark.parametrize(
@@ -314,14 +346,14 @@ def test_who_was_erased_is_nobody_that_could_be_recognised():
 def test_people_are_recognised_by_nik_else_source_id_else_name_and_birth_date(
     said: PersonDetails, known_as: PersonDetails, recognised: bool
 ):
-    found = recognise([person(3, said)], [KnownPerson("p", False, known_as)])
+    found = recognise([person(3, said)], [KnownPerson("p", None, known_as)])
     assert found == ({3: "p"} if recognised else {})
 
 
 def test_of_two_rows_that_could_be_one_known_person_the_nik_decides_and_else_neither_is():
     twin = PersonDetails(name="Ani", birth_date=FIRST)
     with_nik = twin.model_copy(update={"national_id": "1" * 16})
-    people = [KnownPerson("p", False, with_nik)]
+    people = [KnownPerson("p", None, with_nik)]
     assert recognise([person(3, twin), person(4, with_nik)], people) == {4: "p"}
     assert recognise([person(3, twin), person(4, twin)], people) == {}
 

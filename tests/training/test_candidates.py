@@ -182,3 +182,9 @@ def test_a_household_moves_shrinks_leaves_the_list_and_comes_back():
     row = demand(left, moved, HouseholdChanged(household_id="h-1"), gone)
     assert (row.people, row.area_code, row.status) == (3, OTHER_KECAMATAN, DemandStatus.DELISTED)
     assert demand(gone, listed("h-1", members=5)).people == 5
+
+
+def test_who_was_counted_no_longer_and_dies_is_not_counted_out_twice():
+    left = MemberLeft(household_id="h-1", person_id="h-1-3", reason=LeavingReason.NOT_ON_LIST, on=NOW.date())
+    died = left.model_copy(update={"reason": LeavingReason.DECEASED, "counted_no_longer": True})
+    assert demand(left, died).people == 3

@@ -2,13 +2,16 @@
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from contracts.registry import PersonDetails
+from services.kit.auth import Principal, requires
 from services.kit.http import Reads, Work, reads_as, works_as
+from services.kit.logs import correlation_id
 from services.kit.paging import Page
+from services.kit.transaction import Workplace
 from services.registry import search
 from services.registry.api.parameters import WHO_SEE_NAMES, Id, Pages, unknown
 from services.registry.households import decisions as households
@@ -60,6 +63,35 @@ async def search_people(
         for person, details in zip(found, opened, strict=True)
         if details is not None
     ]
+
+
+class MatchPeople(BaseModel):
+    """In the body alone, as every NIK: addresses are logged."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    national_ids: Annotated[list[Annotated[str, Field(pattern=r"^[0-9]{16}$")]], Field(max_length=500)]
+
+
+class Matches(BaseModel):
+    """Everybody who bears each number; a number that nobody bears is missing."""
+
+    matches: dict[str, list[str]]
+
+
+@router.post("/people/match")
+async def match_people(
+    wanted: MatchPeople, request: Request, principal: Annotated[Principal, Depends(requires("service:*"))]
+) -> Matches:
+    """Tells services whom a partner spoke of by NIK, in all areas. Each person who is named is in the read log before
+    the answer leaves."""
+    workplace: Workplace = request.app.state.workplace
+    async with workplace.pool.acquire() as connection, connection.transaction():
+        found = await search.people_by_national_id(connection, wanted.national_ids)
+        matches = {number: [listed.person_id for listed in people] for number, people in found.items()}
+        named = {person for people in matches.values() for person in people}
+        await queries.log_look(connection, named, principal.subject, "match", ["national_id"], correlation_id() or "")
+    return Matches(matches=matches)
 
 
 @router.get("/people/{person_id}/reads")

@@ -83,19 +83,23 @@ def record_identity(member: HouseholdMember, matched: bool) -> list[Event]:
 
 
 def record_death(household: Household, member: HouseholdMember, died_on: date, now: datetime) -> list[Event]:
-    """The person belongs to the household no longer; the last one's death delists it. Nothing if known already."""
+    """The person belongs to the household no longer; the last one's death delists it. Nothing if known already.
+
+    Of somebody whom a list left out it is recorded too, or a later list could bring them back.
+    """
     if member.left_because is LeavingReason.DECEASED:
         return []
     _refuse_future("died_on", died_on, now)
-    if member.has_left:
+    if member.left_because is LeavingReason.MOVED:
         return []
     left = MemberLeft(
         household_id=member.household_id,
         person_id=member.person_id,
         reason=LeavingReason.DECEASED,
         on=died_on,
+        counted_no_longer=True if member.has_left else None,
     )
-    if household.people > 1 or not household.is_listed:
+    if member.has_left or household.people > 1 or not household.is_listed:
         return [left]
     gone = HouseholdDelisted(household_id=household.household_id, reason=DelistingReason.NO_MEMBERS_LEFT)
     return [left, gone]

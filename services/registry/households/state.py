@@ -118,6 +118,8 @@ def evolve_household(household: Household | None, event: Event, envelope: Envelo
             return _changed(present(household, envelope), event, envelope)
         case MemberLeft():
             before = present(household, envelope)
+            if event.counted_no_longer:
+                return before
             head = None if before.head_person_id == event.person_id else before.head_person_id
             return replace(before, people=before.people - 1, head_person_id=head)
         case _:

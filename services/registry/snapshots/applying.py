@@ -18,7 +18,7 @@ from services.registry.households.state import HOUSEHOLDS, MEMBERS, Household
 from services.registry.participants.decisions import reprioritise
 from services.registry.participants.state import PARTICIPANTS
 from services.registry.rules.decisions import PRIORITY
-from services.registry.rules.state import RULES
+from services.registry.rules.queries import rule_in_force
 from services.registry.snapshots import decisions, gathering, imports, queries
 from services.registry.snapshots.decisions import (
     Candidates,
@@ -185,7 +185,7 @@ async def _people(tx: Transaction, delisted: Sequence[Household]) -> dict[Househ
     sealed = [(member.person_id, member.sealed_by, member.sealed) for member in members]
     people: dict[HouseholdId, tuple[KnownPerson, ...]] = {}
     for member, details in zip(members, await tx.open(sealed, PersonDetails, "match-list"), strict=True):
-        known = KnownPerson(member.person_id, member.has_left, details)
+        known = KnownPerson(member.person_id, member.left_because, details)
         people[member.household_id] = (*people.get(member.household_id, ()), known)
     return people
 
@@ -209,7 +209,7 @@ async def _reprioritise(tx: Transaction, settled: Sequence[Settlement], cause: E
     )
     if not participants:
         return
-    rule = await tx.row(RULES, PRIORITY)
+    rule = await rule_in_force(tx, PRIORITY)
     concerned = sorted({participant.household_id for participant in participants if participant})
     await tx.load_streams(MEMBERS, concerned)
     events: list[Event] = []

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
@@ -21,9 +21,11 @@ from contracts.registry import (
     HouseholdId,
     HouseholdListed,
     HouseholdRankChanged,
+    LeavingReason,
     ListEvidence,
     LivingConditions,
     Member,
+    MemberLeft,
     PersonDetails,
     PersonId,
     Rank,
@@ -188,8 +190,13 @@ class KnownPerson:
     """A member of a household that is known here; `details` are None for somebody who was erased."""
 
     person_id: PersonId
-    has_left: bool
+    left_because: LeavingReason | None
     details: PersonDetails | None
+
+    @property
+    def may_return(self) -> bool:
+        """Whoever a list left out may be named again; the dead, and who moved out, are not listed with the others."""
+        return self.left_because in (None, LeavingReason.NOT_ON_LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,15 +306,29 @@ def _renumber(staged: StagedHousehold, candidates: Candidates) -> list[Event]:
 def _list_again(
     staged: StagedHousehold, household: Household, known: Sequence[KnownPerson], snapshot: Snapshot
 ) -> Settlement:
-    """Who is recognised keeps their id; who has died or left since is not listed with the others."""
+    """Who is recognised keeps their id; who has died or moved out since is not listed with the others; and who is named
+    no longer belongs to the household no longer."""
     recognised = recognise(staged.people, known)
-    left = {person.person_id for person in known if person.has_left}
+    left = {person.person_id for person in known if not person.may_return}
     people = [(person, recognised.get(person.row, person.person_id)) for person in staged.people]
     gone = tuple((person.row, _HAS_LEFT) for person, person_id in people if person_id in left)
     staying = [(person, person_id) for person, person_id in people if person_id not in left]
     if not staying:
         return _unresolved(staged, _EVERYBODY_LEFT, [household])
-    return _list(staged, household.household_id, snapshot, staying, gone)
+    listed = _list(staged, household.household_id, snapshot, staying, gone)
+    named = {person_id for _, person_id in staying}
+    unnamed = [person.person_id for person in known if person.left_because is None and person.person_id not in named]
+    # Before the listing, which says anew how many people the household has.
+    return replace(listed, events=(*(_leave(household, person, snapshot) for person in unnamed), *listed.events))
+
+
+def _leave(household: Household, person_id: PersonId, snapshot: Snapshot) -> MemberLeft:
+    return MemberLeft(
+        household_id=household.household_id,
+        person_id=person_id,
+        reason=LeavingReason.NOT_ON_LIST,
+        on=snapshot.dated,
+    )
 
 
 def _list(

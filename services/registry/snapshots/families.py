@@ -1,13 +1,20 @@
 """Owns making the family index anew: which household a source means by a family id, out of what stands sealed."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from contracts.registry import HouseholdDetails, HouseholdId
 from services.kit.rows import Connection
 from services.kit.transaction import Transaction, Workplace, acting_as
+from services.registry.snapshots import queries
 from services.registry.snapshots.staging import Digests
 
 REINDEX_BATCH = 1_000
+
+
+class ListsWaiting(Exception):
+    """Lists are coming in or wait to be applied: they were staged under the pepper that the index is keyed with now."""
 
 
 async def reindex_families(workplace: Workplace, pepper: bytes) -> int:
@@ -15,18 +22,36 @@ async def reindex_families(workplace: Workplace, pepper: bytes) -> int:
 
     A household's sealed record holds the id by which it was last matched, and its row the source whose rank it has:
     of a household that two sources name in turn, one id is found again and the other by the head's NIK.
-    No list may be coming in or waiting meanwhile, or families that it staged under the old pepper are strangers.
+    No list is applied meanwhile. Raises `ListsWaiting`, and changes nothing, while one is coming in or waiting:
+    families that were staged under the old pepper would be strangers.
     """
-    done, after = 0, ""
-    async with workplace.transaction(acting_as("reindex")) as tx:
-        await tx.connection.execute("DELETE FROM household_family")
-    while True:
+    async with _applying_nothing(workplace):
+        done, after = 0, ""
         async with workplace.transaction(acting_as("reindex")) as tx:
-            batch = await _households_after(tx.connection, after)
-            done += await _index_batch(tx, batch, pepper)
-        if len(batch) < REINDEX_BATCH:
-            return done
-        after = batch[-1].household_id
+            await tx.connection.execute("DELETE FROM household_family")
+        while True:
+            async with workplace.transaction(acting_as("reindex")) as tx:
+                batch = await _households_after(tx.connection, after)
+                done += await _index_batch(tx, batch, pepper)
+            if len(batch) < REINDEX_BATCH:
+                return done
+            after = batch[-1].household_id
+
+
+@asynccontextmanager
+async def _applying_nothing(workplace: Workplace) -> AsyncGenerator[None]:
+    """Half an index would have the next list take known households for new ones."""
+    async with workplace.pool.acquire() as connection:
+        await queries.lead(connection)
+        try:
+            if waiting := await queries.lists_waiting(connection):
+                raise ListsWaiting(
+                    f"{waiting} lists are coming in or wait to be applied: send none, let the worker apply them under "
+                    "the old pepper (GET /snapshots says when), and run it again."
+                )
+            yield
+        finally:
+            await queries.stop_leading(connection)
 
 
 @dataclass(frozen=True, slots=True)

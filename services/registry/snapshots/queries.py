@@ -86,6 +86,23 @@ async def try_to_lead(connection: Connection) -> bool:
     return await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('snapshot_apply'), 0)") is True
 
 
+async def lead(connection: Connection) -> None:
+    """Waits until nobody applies, and keeps everybody from it until `stop_leading` or the connection's end."""
+    await connection.execute("SELECT pg_advisory_lock(hashtext('snapshot_apply'), 0)")
+
+
+async def stop_leading(connection: Connection) -> None:
+    await connection.execute("SELECT pg_advisory_unlock(hashtext('snapshot_apply'), 0)")
+
+
+async def lists_waiting(connection: Connection) -> int:
+    """How many lists are coming in, or came in and are not applied whole."""
+    waiting: int = await connection.fetchval(
+        "SELECT count(*) FROM snapshot_import WHERE stage IN ('uploading', 'listing', 'delisting')"
+    )
+    return waiting
+
+
 async def next_import(connection: Connection) -> Import | None:
     """The import whose turn it is: they are applied in the order in which they came in."""
     row = await connection.fetchrow(

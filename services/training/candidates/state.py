@@ -199,6 +199,8 @@ def evolve_demand(demand: Demand | None, event: Event, envelope: Envelope) -> De
             return replace(demand, status=DemandStatus.DELISTED)
         case HouseholdChanged():
             return demand if event.area_code is None else replace(demand, area_code=event.area_code)
+        case MemberLeft(counted_no_longer=True):
+            return demand
         case MemberLeft():
             return replace(demand, people=demand.people - 1)
         case _:
