@@ -1,6 +1,7 @@
 """A private world for journeys and fault tests: real servers, a token issuer, and every service's API and worker."""
 
 import asyncio
+import json
 import os
 import sys
 import time
@@ -33,9 +34,18 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 90.0
 """For what takes a second or two where nothing else is running."""
 
-REGISTRY, TRAINING = "registry", "training"
-# Facts flow from the first to the last; the registry hears partners only.
-_DOWNSTREAM = (REGISTRY, TRAINING)
+REGISTRY, TRAINING, OUTCOMES, NOTIFICATIONS = "registry", "training", "outcomes", "notifications"
+HOUSE = (REGISTRY, TRAINING, OUTCOMES, NOTIFICATIONS)
+"""Facts flow from the first to the last."""
+
+_UNDER_WAY = {
+    REGISTRY: "SELECT count(*) FROM snapshot_import WHERE stage LIKE '%ing'",
+    OUTCOMES: "SELECT (SELECT count(*) FROM intervention WHERE status = 'reported') "
+    "+ (SELECT count(*) FROM number_to_forget)",
+}
+"""Work of jobs, which no timer names as due."""
+
+SOURCES = {"partners.dukcapil": "urn:dukcapil", "partners.dinkop": "urn:dinkop"}
 
 
 class World(Stack):
@@ -53,6 +63,8 @@ class World(Stack):
         self._callers: dict[tuple[str, str], Caller] = {}
         self._ends: dict[tuple[str, int], int] = {}  # of partner topics: behind what we published
         self._closing = ExitStack()
+        self._http = self._closing.enter_context(httpx.Client(timeout=5))
+        self._connections: dict[str, psycopg.Connection[dict[str, Any]]] = {}  # by service
 
     def start(self) -> None:
         self.layout.prepare()
@@ -63,6 +75,11 @@ class World(Stack):
             self.local = local.up(self.layout, lambda _: None, patience_seconds=PATIENCE_SECONDS)
         finally:
             os.environ.update(others)
+
+    def letters(self) -> list[dict[str, Any]]:
+        """What was sent into the files of the channels, in the order in which each has taken it."""
+        files = sorted((self.folder / "messages").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def close(self) -> None:
         self._closing.close()
@@ -86,7 +103,7 @@ class World(Stack):
     def start_process(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         """Starts a process of a service and returns at once. All its former logs are kept, each with a number."""
         service, role, *_ = name.split("-")
-        settings = self.local.environment(next(row for row in SERVICES if row.name == service))
+        settings = self.local.environment(next(row for row in self.layout.services if row.name == service))
         settings |= {f"ENTAS_{role.upper()}_PORT": str(self._port_of(name)), **(environment or {})}
         daemon = self.process(name)
         if daemon.log_file.exists():
@@ -97,7 +114,7 @@ class World(Stack):
     def state_of(self, name: str, kind: str = "progress") -> dict[str, Any] | None:
         """What a process says of its health; None while it does not answer."""
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self._port_of(name)}/health/{kind}", timeout=5)
+            answer = self._http.get(f"http://127.0.0.1:{self._port_of(name)}/health/{kind}")
         except httpx.TransportError:
             return None
         return dict(answer.json())
@@ -107,7 +124,7 @@ class World(Stack):
         wait_for(f"{name} says: {what}", lambda: (self.state_of(name) or {}).get(what))
 
     def metrics_of(self, name: str) -> str:
-        return httpx.get(f"http://127.0.0.1:{self._port_of(name)}/metrics", timeout=5).text
+        return self._http.get(f"http://127.0.0.1:{self._port_of(name)}/metrics").text
 
     def _port_of(self, name: str) -> int:
         if name not in self.layout.ports:
@@ -136,12 +153,33 @@ class World(Stack):
             self._callers[service, client_id] = Caller(client_id, self._closing.enter_context(http))
         return self._callers[service, client_id]
 
+    def anybody(self, service: str) -> httpx.Client:
+        """Somebody without a token."""
+        return self._closing.enter_context(
+            httpx.Client(base_url=f"http://127.0.0.1:{self.layout.ports[f'{service}-api']}", timeout=60)
+        )
+
     def rows(self, service: str, query: str, *values: Any) -> list[dict[str, Any]]:
         """Asked as the superuser, whom row-level security does not bind."""
-        dsn = urlsplit(self.postgres_server.dsn)._replace(path=f"/entas_{service}").geturl()
-        options = "-c timezone=UTC"
-        with psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5, options=options) as connection:
-            return connection.execute(query.encode(), values or None).fetchall()
+        known = self._connections.get(service)
+        try:
+            return self._connection(service).execute(query.encode(), values or None).fetchall()
+        except psycopg.OperationalError:
+            self._connections.pop(service, None)
+            if known is None:
+                raise
+            # The server was away since; whether it is back, a new connection tells.
+            return self.rows(service, query, *values)
+
+    def _connection(self, service: str) -> psycopg.Connection[dict[str, Any]]:
+        if service not in self._connections:
+            dsn = urlsplit(self.postgres_server.dsn)._replace(path=f"/entas_{service}").geturl()
+            self._connections[service] = self._closing.enter_context(
+                psycopg.connect(
+                    dsn, row_factory=dict_row, connect_timeout=5, options="-c timezone=UTC", autocommit=True
+                )
+            )
+        return self._connections[service]
 
     def value(self, service: str, query: str, *values: Any) -> Any:
         (row,) = self.rows(service, query, *values)
@@ -187,8 +225,10 @@ class World(Stack):
 
     def turn_clock_to(self, instant: datetime) -> None:
         """Moves the programme's clock on, stopping wherever a timer is due, and settles at each stop."""
+        # What has happened by now is told now: whoever hears of it may want to do something before the next stop.
+        self.settle()
         while self.now < instant:
-            due = [at for service in _DOWNSTREAM if (at := self._next_due(service)) is not None]
+            due = [at for service in HOUSE if (at := self._next_due(service)) is not None]
             self.set_clock(min([instant, *due]))
             self.settle()
 
@@ -199,7 +239,7 @@ class World(Stack):
     def settle(self) -> None:
         """Waits until everything that happened is dealt with everywhere: timers, lists, outboxes, cursors."""
         # What is at rest sends nothing more to what is looked at next.
-        for service in _DOWNSTREAM:
+        for service in HOUSE:
             wait_for(f"{service} has read everything", partial(self._has_read_everything, service))
             wait_for(f"{service} has nothing due", partial(self._has_nothing_due, service))
             wait_for(f"{service} has sent everything", partial(self._has_sent_everything, service))
@@ -214,7 +254,7 @@ class World(Stack):
         return None if due is None else datetime.fromisoformat(due)
 
     def _has_nothing_due(self, service: str) -> bool:
-        if service == REGISTRY and self.value(service, "SELECT count(*) FROM snapshot_import WHERE stage LIKE '%ing'"):
+        if service in _UNDER_WAY and self.value(service, _UNDER_WAY[service]):
             return False
         due = self._next_due(service)
         return due is None or due > self.now
@@ -283,6 +323,9 @@ class Caller:
         if csv is not None:
             return self.http.post(path, params=query, content=csv, headers={"Content-Type": "text/csv", **headers})
         return self.http.post(path, params=query, json={} if body is None else body, headers=headers)
+
+    def put(self, path: str, body: Any, *, key: str | None = None) -> httpx.Response:
+        return self.http.put(path, json=body, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
     def tell(self, path: str, body: Any = None) -> Any:
         """What the service answers to a request that it must accept."""
