@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from contracts.areas import AreaCode, Level, at_level
 from contracts.partners import CivilRegistryFact, DeathRecorded, HouseholdMoved, IdentityMatched
 from deploy.demo.clients import Message, together
 from deploy.demo.clock import at
+from deploy.demo.partner_messages import Partner, with_header
 from deploy.demo.play import AUDITOR, Person, Play
 from deploy.demo.programme import CIVIL_REGISTRY_DAY
 
-SOURCE = "urn:dukcapil"
+DUKCAPIL = Partner("dukcapil", "urn:dukcapil")
 ELSEWHERE: AreaCode = "73.71.01.1001"  # A village in Makassar, where the programme serves nobody.
 DIED_ON = date(2024, 6, 9)
 MOVED_ON = date(2024, 6, 3)
@@ -84,47 +85,12 @@ def facts(meant: Meant, rng: random.Random) -> list[CivilRegistryFact]:
     ]
 
 
-# --- How it is said ---------------------------------------------------------------------------------------------------
-
-
-def binary(fact: CivilRegistryFact, message_id: str, time: datetime) -> Message:
-    """CloudEvents 1.0, Kafka binary mode: attributes in headers, the fact as the value."""
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": message_id,
-        "ce_type": fact.ce_type,
-        "ce_source": SOURCE,
-        "ce_time": time.isoformat(),
-        "content-type": "application/json",
-    }
-    return Message(fact.key, fact.to_bytes(), [(name, text.encode()) for name, text in headers.items()])
-
-
-def structured(fact: CivilRegistryFact, message_id: str, time: datetime) -> Message:
-    """The same in structured mode: everything in the value."""
-    body = {
-        "specversion": "1.0",
-        "id": message_id,
-        "type": fact.ce_type,
-        "source": SOURCE,
-        "time": time.isoformat(),
-        "datacontenttype": "application/json",
-        "data": from_json(fact.to_bytes()),
-    }
-    return Message(fact.key, to_json(body), [("content-type", b"application/cloudevents+json")])
-
-
-def messages_of(said: Sequence[CivilRegistryFact], time: datetime) -> list[Message]:
-    """Each under an id of its own; every tenth in structured mode, as one of Dukcapil's offices sends them."""
-    return [
-        (structured if number % 10 == 9 else binary)(fact, f"dukcapil-{time:%Y%m%d}-{number:05}", time)
-        for number, fact in enumerate(said)
-    ]
-
-
 # --- What cannot be taken in ------------------------------------------------------------------------------------------
 
-STRANGER = "5270990101900001"  # Cannot be issued, and is on no list that the demo writes.
+
+def nobodys_number(nth: int) -> str:
+    """A number that cannot be issued, and is on no list that the demo writes."""
+    return f"527099010190{nth:04}"
 
 
 def spoilt(known: Person, time: datetime) -> Iterator[tuple[str, Message]]:
@@ -133,24 +99,20 @@ def spoilt(known: Person, time: datetime) -> Iterator[tuple[str, Message]]:
     move = HouseholdMoved(national_id=known.national_id, to_area_code=known.area_code, moved_on=MOVED_ON)
 
     def message(number: int, fact: CivilRegistryFact = death) -> Message:
-        return binary(fact, f"dukcapil-spoilt-{number}", time)
+        return DUKCAPIL.binary(fact, f"dukcapil-spoilt-{number}", time)
 
     yield "value", replace(message(1), value=b'{"national_id": "')
     yield "value", replace(message(2), value=None)
     yield "died_on", replace(message(3), value=to_json({"national_id": known.national_id}))
     yield "died_on", message(4, death.model_copy(update={"died_on": date(2025, 1, 1)}))
     yield "national_id", message(5, death.model_copy(update={"national_id": known.national_id[:15]}))
-    yield "national_id", message(6, death.model_copy(update={"national_id": STRANGER}))
+    yield "national_id", message(6, death.model_copy(update={"national_id": nobodys_number(1)}))
     yield "to_area_code", message(7, move.model_copy(update={"to_area_code": "52.99.99.2999"}))
     yield "to_area_code", message(8, move.model_copy(update={"to_area_code": "Mataram"}))
-    yield "ce_source", _with_header(message(9), "ce_source", "urn:someone-else")
-    yield "ce_type", _with_header(message(10), "ce_type", "entas.partners.BirthRecorded.v1")
-    yield "ce_id", _with_header(message(11), "ce_id", known.national_id)
-    yield "ce_time", _with_header(message(12), "ce_time", "kemarin")
-
-
-def _with_header(message: Message, name: str, text: str) -> Message:
-    return replace(message, headers=[(each, text.encode() if each == name else old) for each, old in message.headers])
+    yield "ce_source", with_header(message(9), "ce_source", "urn:someone-else")
+    yield "ce_type", with_header(message(10), "ce_type", "entas.partners.BirthRecorded.v1")
+    yield "ce_id", with_header(message(11), "ce_id", known.national_id)
+    yield "ce_time", with_header(message(12), "ce_time", "kemarin")
 
 
 # --- The act ----------------------------------------------------------------------------------------------------------
@@ -163,7 +125,7 @@ async def hear_the_civil_registry(play: Play) -> None:
     places = await _places(play)
     meant = _choose(play, places, rng)
     said = facts(meant, rng)
-    good = messages_of(said, now)
+    good = DUKCAPIL.messages_of(said, now)
     copies = rng.sample(good, len(good) // 8)
     wrong = list(spoilt(meant.matched[0], now))
     batch = [*good, *copies, *(message for _, message in wrong)]
@@ -226,9 +188,9 @@ def _count(play: Play, meant: Meant, said: Sequence[CivilRegistryFact], places: 
     for person in meant.died_with_a_place:
         tally.class_of(places[person.person_id][0]).withdrawn["no_longer_eligible"] += 1
     for person in (*meant.died_with_a_place, *meant.died_verified):
-        tally.rejected(person.person_id, "deceased")
+        tally.rejected(person.person_id, "deceased", CIVIL_REGISTRY_DAY)
     for person in meant.moved_away:
-        tally.rejected(person.person_id, "moved")
+        tally.rejected(person.person_id, "moved", CIVIL_REGISTRY_DAY)
         tally.households[at_level(person.area_code, Level.KABUPATEN)] -= 1
     moves = {fact.national_id: fact.to_area_code for fact in said if isinstance(fact, HouseholdMoved)}
     for person in meant.moved_within:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from contracts import areas
 from contracts.areas import AreaCode
 from contracts.training import DeliveryMode
-from deploy.demo import programme
+from deploy.demo import follow_ups, programme
 from deploy.demo.clients import Json, together
 from deploy.demo.clock import at
+from deploy.demo.diary import Diary, Doing
 from deploy.demo.failures import DemoFailed, Refused
 from deploy.demo.learners import Learner, plan_answers, plan_learners
 from deploy.demo.play import AUDITOR, OFFICER, PlannedClass, Play
@@ -19,37 +20,41 @@ from deploy.demo.programme import COURSES, Class, Course
 
 async def plan_the_classes(play: Play) -> None:
     """The programme with its courses, each kabupaten's quota, and the cohorts (angkatan)."""
-    training = play.house.training
     await play.clock.move_to(at(programme.ENROLMENT_DAY, 9))
-    opened = await training.post(
-        "/programmes",
-        {"name": programme.PROGRAMME, "area_code": areas.NTB, "year": programme.YEAR},
-        who=OFFICER,
-        step="programme",
-    )
-    path = f"/programmes/{opened['programme_id']}"
-    courses = [
-        await training.post(f"{path}/courses", _course(course), who=OFFICER, step=f"course-{number}")
-        for number, course in enumerate(COURSES)
-    ]
     quotas = programme.quotas(play.size)
+    play.classes = await plan_programme(play, programme.PROGRAMME, COURSES, _meeting_places(play), quotas)
+    on_site = sum(planned.plan.mode is DeliveryMode.ON_SITE for planned in play.classes)
+    play.telling.say(
+        f"{programme.PROGRAMME}: {len(COURSES)} courses, quotas for {len(quotas)} kabupaten and kota, "
+        f"{len(play.classes)} cohorts of {programme.CAPACITY} ({on_site} on site in the villages), five days each"
+    )
+
+
+async def plan_programme(
+    play: Play,
+    name: str,
+    courses: Sequence[Course],
+    meeting_places: Sequence[tuple[Class, AreaCode]],
+    quotas: Mapping[AreaCode, int],
+) -> list[PlannedClass]:
+    """Opens a programme for all NTB, with these courses, quotas and cohorts."""
+    training = play.house.training
+    body = {"name": name, "area_code": areas.NTB, "year": programme.YEAR}
+    opened = await training.post("/programmes", body, who=OFFICER, step=f"programme {name}")
+    programme_id, path = opened["programme_id"], f"/programmes/{opened['programme_id']}"
+    defined = {
+        course: await training.post(f"{path}/courses", _course(course), who=OFFICER, step=f"course {course.title}")
+        for course in courses
+    }
     for kabupaten, places in quotas.items():
         quota = {"area_code": kabupaten, "places": places}
         await training.post(f"{path}/quotas", quota, who=OFFICER, step=f"quota-{kabupaten}")
-    meeting_places = _meeting_places(play)
+    classes = []
     for planned, area in meeting_places:
-        cohort = await training.post(
-            "/cohorts",
-            _cohort(planned, area, opened["programme_id"], courses[planned.course]["course_id"]),
-            who=OFFICER,
-            step=f"cohort-{planned.number}",
-        )
-        play.classes.append(PlannedClass(planned, cohort["cohort_id"], area))
-    on_site = sum(planned.mode is DeliveryMode.ON_SITE for planned, _ in meeting_places)
-    play.telling.say(
-        f"{programme.PROGRAMME}: {len(courses)} courses, quotas for {len(quotas)} kabupaten and kota, "
-        f"{len(meeting_places)} cohorts of {programme.CAPACITY} ({on_site} on site in the villages), five days each"
-    )
+        body = _cohort(planned, area, programme_id, defined[planned.course]["course_id"])
+        cohort = await training.post("/cohorts", body, who=OFFICER, step=f"cohort-{planned.number}")
+        classes.append(PlannedClass(planned, cohort["cohort_id"], area))
+    return classes
 
 
 def _course(course: Course) -> Json:
@@ -66,7 +71,7 @@ def _cohort(planned: Class, area: AreaCode, programme_id: str, course_id: str) -
         "programme_id": programme_id,
         "course_id": course_id,
         "number": planned.number,
-        "capacity": programme.CAPACITY,
+        "capacity": planned.capacity,
         "delivery_mode": planned.mode.value,
         "area_code": area,
         "venue": f"Aula Kantor Camat {areas.name(area)}" if on_site else "UPTD Balatkop UKM NTB, Mataram",
@@ -159,7 +164,10 @@ async def _ask(play: Play, planned: PlannedClass) -> None:
         person = placed[place]
         wish = {"reason": reason, "note": "Disampaikan lewat telepon."}
         await play.house.training.post(
-            f"/cohorts/{planned.cohort_id}/participants/{person}/withdraw", wish, who=OFFICER, step=f"withdraw-{person}"
+            f"/cohorts/{planned.cohort_id}/participants/{person}/withdraw",
+            wish,
+            who=OFFICER,
+            step=f"withdraw-{planned.plan.number}-{person}",
         )
         of_class.withdrawn[reason] += 1
     of_class.withdrawn["not_confirmed"] += len(answers.silent)
@@ -235,13 +243,15 @@ async def _assess(
 async def _complete(
     play: Play, planned: PlannedClass, placed: Mapping[int, str], learners: Mapping[int, Learner]
 ) -> None:
-    course, minimum = COURSES[planned.plan.course], play.minimum_attendance_percent
+    course, minimum = planned.plan.course, play.minimum_attendance_percent
     completed = {person for place, person in placed.items() if learners[place].completes(course, minimum)}
     cohort = await play.house.training.post(
         f"/cohorts/{planned.cohort_id}/complete", who=OFFICER, step=f"complete-{planned.plan.number}"
     )
     of_class = play.tally.class_of(planned.plan.number)
     of_class.completed, of_class.not_completed = completed, set(placed.values()) - completed
+    for person in completed:
+        play.tally.opened(person, planned.plan.days[-1], play.plan, play.graduation)
     play.telling.say(
         f"{planned.plan.number} {cohort['course_title']} is completed: {cohort['completed']} with a certificate, "
         f"{cohort['not_completed']} without"
@@ -259,15 +269,15 @@ async def _record(play: Play, planned: PlannedClass, what: str, body: Json, step
 
 # --- Day by day -------------------------------------------------------------------------------------------------------
 
-Doing = Callable[[Play, PlannedClass], Awaitable[None]]
+InClass = Callable[[Play, PlannedClass], Awaitable[None]]
 
 
-def diary(classes: Sequence[PlannedClass]) -> list[tuple[datetime, Doing, PlannedClass]]:
+def entries(classes: Sequence[PlannedClass]) -> list[tuple[datetime, InClass, PlannedClass]]:
     """What is done when, in order: people are asked, asked again, and taught for five days."""
     return sorted(_entries(classes), key=lambda entry: entry[0])
 
 
-def _entries(classes: Sequence[PlannedClass]) -> Iterator[tuple[datetime, Doing, PlannedClass]]:
+def _entries(classes: Sequence[PlannedClass]) -> Iterator[tuple[datetime, InClass, PlannedClass]]:
     for planned in classes:
         yield at(planned.plan.answers_on, 9), _ask, planned
         yield at(planned.plan.second_answers_on, 9), _ask_again, planned
@@ -275,36 +285,38 @@ def _entries(classes: Sequence[PlannedClass]) -> Iterator[tuple[datetime, Doing,
             yield at(when, 16), _taught_on(day), planned
 
 
-def _taught_on(day: int) -> Doing:
+def _taught_on(day: int) -> InClass:
     async def teach(play: Play, planned: PlannedClass) -> None:
         await _teach(play, planned, day)
 
     return teach
 
 
+def write_down(diary: Diary, classes: Sequence[PlannedClass]) -> None:
+    """Enters everything about the classes in the diary."""
+    for when, doing, planned in entries(classes):
+        diary.add(when, _of_class(doing, planned))
+
+
+def _of_class(doing: InClass, planned: PlannedClass) -> Doing:
+    async def do(play: Play) -> None:
+        await doing(play, planned)
+
+    return do
+
+
 async def hold_the_classes(play: Play) -> None:
     """Weeks of classes; deadlines, starts and the verification that ends on the way pass by the clock."""
-    entries = diary(play.classes)
-    with play.telling.progress("days and classes", len(entries)) as advance:
-        done = 0
-        for when in sorted({when for when, _, _ in entries}):
-            await play.clock.move_to(when)
-            now = [(doing, planned) for then, doing, planned in entries if then == when]
-            await together(doing(play, planned) for doing, planned in now)
-            done += len(now)
-            advance(done)
-    await play.clock.settle()
-    _count_who_lost_their_place(play)
+    write_down(play.diary, play.classes)
+    last_day = max(planned.plan.days[-1] for planned in play.classes)
+    await play.diary.play_until(play, at(last_day, 16))
+    for number in play.losing_their_place.values():
+        play.tally.class_of(number).withdrawn["verification_expired"] += 1
     reasons = play.tally.withdrawn_by_reason()
     play.telling.mind(
         "places given up or lost, and mostly given to the next in line: "
         + ", ".join(f"{reason.replace('_', ' ')} {times}" for reason, times in reasons.most_common())
     )
-
-
-def _count_who_lost_their_place(play: Play) -> None:
-    """The village meeting's verifications ended on the way, also those of people without a place."""
-    for person in play.at_village_meeting:
-        play.tally.expired(person.person_id)
-    for number in play.losing_their_place.values():
-        play.tally.class_of(number).withdrawn["verification_expired"] += 1
+    cases = play.tally.cases
+    follow_ups.write_down(play, list(cases))
+    play.telling.say(f"{len(cases)} people completed; from now on a case of each asks what becomes of them")

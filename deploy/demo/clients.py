@@ -1,4 +1,4 @@
-"""The ways in that outside systems have: the services' HTTP APIs with tokens of the issuer, and the partner topic."""
+"""The ways in that outside systems have: the services' HTTP APIs with tokens of the issuer, and the partner topics."""
 
 import asyncio
 import time
@@ -79,11 +79,18 @@ class Api:
 
     async def post(self, path: str, body: Json | None = None, *, who: str, step: str) -> Any:
         """`step` names the request within the demo's run. Raises Refused, or DemoFailed when nobody answers."""
-        return await self._answer("POST", path, who, {"Idempotency-Key": f"{self._run}/{step}"}, json=body)
+        return await self._answer("POST", path, who, self._key(step), json=body)
+
+    async def put(self, path: str, body: Json, *, who: str, step: str) -> Any:
+        """As `post`, of what is there whole."""
+        return await self._answer("PUT", path, who, self._key(step), json=body)
 
     async def upload(self, path: str, file: AsyncIterator[bytes], *, who: str, step: str, **query: Any) -> Any:
-        headers = {"Idempotency-Key": f"{self._run}/{step}", "Content-Type": "text/csv"}
+        headers = {**self._key(step), "Content-Type": "text/csv"}
         return await self._answer("POST", path, who, headers, params=query, content=file, once=True)
+
+    def _key(self, step: str) -> dict[str, str]:
+        return {"Idempotency-Key": f"{self._run}/{step}".replace(" ", "-")}
 
     async def _answer(
         self, method: str, path: str, who: str, headers: Mapping[str, str], *, once: bool = False, **request: Any
@@ -133,7 +140,7 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__} {error}".strip()
 
 
-# --- The partner topic ------------------------------------------------------------------------------------------------
+# --- The partner topics -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -174,12 +181,15 @@ class House:
 
     registry: Api
     training: Api
+    outcomes: Api
+    notifications: Api
     dukcapil: PartnerTopic
+    dinkop: PartnerTopic
     http: httpx.AsyncClient
 
     @property
     def apis(self) -> tuple[Api, ...]:
-        return (self.registry, self.training)
+        return (self.registry, self.training, self.outcomes, self.notifications)
 
 
 @asynccontextmanager
@@ -198,10 +208,20 @@ async def opened_house(stack: RunningStack, run: str) -> AsyncIterator[House]:
             tokens = Tokens(stack, http)
 
             def api(name: str) -> Api:
-                return Api(name, stack.services[name].api, run, tokens, http, stack.log_of(f"{name}-api"))
+                return Api(name, stack.addresses_of(name).api, run, tokens, http, stack.log_of(f"{name}-api"))
 
-            dukcapil = PartnerTopic("partners.dukcapil", producer, stack.kafka_bootstrap)
-            yield House(api("registry"), api("training"), dukcapil, http)
+            def topic(name: str) -> PartnerTopic:
+                return PartnerTopic(name, producer, stack.kafka_bootstrap)
+
+            yield House(
+                registry=api("registry"),
+                training=api("training"),
+                outcomes=api("outcomes"),
+                notifications=api("notifications"),
+                dukcapil=topic("partners.dukcapil"),
+                dinkop=topic("partners.dinkop"),
+                http=http,
+            )
     finally:
         await producer.stop()
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as time_of_day
 from pathlib import Path
@@ -19,7 +19,7 @@ WITA = timezone(timedelta(hours=8), "WITA")
 """Asia/Makassar, the time of Nusa Tenggara: UTC+8 all year."""
 
 PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.05
 
 
 def at(day: date, hour: int, minute: int = 0) -> datetime:
@@ -32,6 +32,8 @@ class Clock:
 
     def __init__(self, stack: RunningStack, http: httpx.AsyncClient) -> None:
         self._stack, self._http = stack, http
+        self.by_the_week: frozenset[str] = frozenset()
+        """Services in which things fall due minute by minute: what they have to do is done once a week."""
 
     @property
     def now(self) -> datetime:
@@ -39,26 +41,35 @@ class Clock:
 
     async def move_to(self, instant: datetime) -> None:
         """Lets the time until `instant` pass, and everything that falls due on the way happen; it never goes back."""
-        next_due = await self.settle()
-        while next_due is not None and next_due <= instant:
-            self._write(next_due)
-            next_due = await self.settle()
+        due = await self.settle()
+        while (stop := self._stop(due, instant)) is not None:
+            self._write(stop)
+            due = await self.settle()
         if instant > self.now:
             self._write(instant)
 
-    async def settle(self) -> datetime | None:
-        """Waits until every event has been sent and read and nothing is due now; gives what is due next.
+    def _stop(self, due: Mapping[str, datetime], instant: datetime) -> datetime | None:
+        """Where to stop on the way to an instant, if something is due before."""
+        stops = [
+            min(_end_of_week(when), instant) if service in self.by_the_week else when
+            for service, when in due.items()
+            if when <= instant
+        ]
+        return min(stops, default=None)
+
+    async def settle(self) -> dict[str, datetime]:
+        """Waits until every event has been sent and read and nothing is due now; gives what is due next, by service.
 
         A reaction in one service may be news for the next: so all have to be quiet once for each service, in a row.
         """
-        deadline, quiet = time.monotonic() + PATIENCE_SECONDS, 0
+        deadline, quiet, waiting = time.monotonic() + PATIENCE_SECONDS, 0, dict[str, str]()
         while True:
-            states = await self._progress()
+            # As long as some are busy, only those are asked: asking costs the workers time that they need.
+            states = await self._progress(waiting or self._stack.services)
             waiting = {name: reason for name, state in states.items() if (reason := self._unsettled(state))}
-            quiet = 0 if waiting else quiet + 1
+            quiet = 0 if waiting or len(states) < len(self._stack.services) else quiet + 1
             if quiet >= len(states):
-                due = [_instant(state["next_due"]) for state in states.values() if state["next_due"]]
-                return min(due, default=None)
+                return {name: _instant(state["next_due"]) for name, state in states.items() if state["next_due"]}
             if time.monotonic() > deadline:
                 raise DemoFailed(_stuck(self._stack, waiting))
             if waiting:
@@ -81,8 +92,8 @@ class Clock:
             return f"something is due since {state['next_due']}"
         return None
 
-    async def _progress(self) -> dict[str, Mapping[str, Any]]:
-        names = list(self._stack.services)
+    async def _progress(self, services: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        names = list(services)
         return dict(zip(names, await asyncio.gather(*map(self._progress_of, names)), strict=True))
 
     async def _progress_of(self, service: str) -> Mapping[str, Any]:
@@ -109,6 +120,12 @@ class Clock:
         os.utime(draft, ns=(nanoseconds, nanoseconds))
         Path(draft).chmod(0o644)
         os.replace(draft, file)
+
+
+def _end_of_week(instant: datetime) -> datetime:
+    """The next Sunday's midnight in WITA."""
+    day = instant.astimezone(WITA).date()
+    return at(day + timedelta(days=7 - day.weekday()), 0)
 
 
 def _instant(text: str) -> datetime:

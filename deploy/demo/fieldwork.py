@@ -39,11 +39,11 @@ async def assign_visits(play: Play) -> None:
     play.visited = [person for person in identified if person.person_id in visited]
     play.at_village_meeting = _of_the_village_meeting(play)
     await play.clock.move_to(at(programme.VILLAGE_MEETING_DAY, 8))
-    await _assign(play, play.at_village_meeting, "musdes", due_on=programme.VILLAGE_MEETING_DAY)
+    await assign(play, play.at_village_meeting, "musdes", due_on=programme.VILLAGE_MEETING_DAY)
     await play.clock.move_to(at(programme.ASSIGNING_DAY, 9))
     at_meeting = {person.person_id for person in play.at_village_meeting}
     others = [person for person in play.visited if person.person_id not in at_meeting]
-    await _assign(play, others, "field", due_on=programme.SYNC_DAYS[-1])
+    await assign(play, others, "field", due_on=programme.SYNC_DAYS[-1])
     pockets = sum(map(len, play.pockets.values()))
     play.telling.say(
         f"{len(play.visited):,} people of {len(wanted)} kabupaten and kota are to be visited, the poorest of "
@@ -114,8 +114,8 @@ def _class_that_outlasts(play: Play) -> programme.Class:
     return next(planned for planned in play.size.classes if planned.days[0] > ends)
 
 
-async def _assign(play: Play, people: Sequence[Person], step: str, *, due_on: date) -> None:
-    for facilitator, theirs in _by_facilitator(play, people).items():
+async def assign(play: Play, people: Sequence[Person], step: str, *, due_on: date) -> None:
+    for facilitator, theirs in by_facilitator(play, people).items():
         for number, some in enumerate(chunks(theirs, _ASSIGNED_AT_ONCE)):
             answer = await play.house.registry.post(
                 "/assignments",
@@ -131,7 +131,7 @@ async def _assign(play: Play, people: Sequence[Person], step: str, *, due_on: da
             play.tally.assigned((person.person_id, person.area_code) for person in some)
 
 
-def _by_facilitator(play: Play, people: Iterable[Person]) -> dict[str, list[Person]]:
+def by_facilitator(play: Play, people: Iterable[Person]) -> dict[str, list[Person]]:
     theirs: dict[str, list[Person]] = {}
     for person in people:
         theirs.setdefault(play.stack.facilitator_of(person.area_code[:5]), []).append(person)
@@ -165,8 +165,8 @@ async def visit_and_verify(play: Play) -> None:
             for visit in visits
             if friday - timedelta(days=7) < visit.captured_at.astimezone(WITA).date() <= friday
         ]
-        arrived = await _send_all(play, week, before, friday, rng)
-        latest = await _decide(play, arrived, f"{friday:%m%d}") or latest
+        arrived = await send_all(play, week, before, friday, rng)
+        latest = await decide(play, arrived, f"{friday:%m%d}") or latest
         verified = play.tally.participants_by("verified").total()
         play.telling.say(
             f"{friday:%d %B}: {len(arrived):,} visits came in; {verified:,} people are verified and "
@@ -187,16 +187,16 @@ async def _village_meeting(play: Play) -> None:
         Visit(f"musdes-{person.row}", person, seen_at, Finding.MATCHED, True, True, True, False, "Hadir di musdes.")
         for person in play.at_village_meeting
     ]
-    arrived = await _send_all(play, visits, {}, programme.VILLAGE_MEETING_DAY, play.random("musdes"))
-    await _decide(play, arrived, "musdes")
+    arrived = await send_all(play, visits, {}, programme.VILLAGE_MEETING_DAY, play.random("musdes"))
+    await decide(play, arrived, "musdes")
 
 
-async def _send_all(
+async def send_all(
     play: Play, visits: Sequence[Visit], before: dict[str, list[Visit]], day: date, rng: random.Random
 ) -> list[Visit]:
     """Each device sends its own; gives the visits that are recorded now."""
     by_person = {visit.person.person_id: visit for visit in visits}
-    people = _by_facilitator(play, (visit.person for visit in visits))
+    people = by_facilitator(play, (visit.person for visit in visits))
     weeks = await together(
         _send(
             play,
@@ -212,8 +212,9 @@ async def _send_all(
         before[facilitator] += week.arrived.values()
         play.tally.visit_copies += week.copies
     arrived = [visit for week in weeks for visit in week.arrived.values()]
-    play.tally.visits += len(arrived)
-    play.tally.findings.update(visit.finding.value for visit in arrived)
+    for visit in arrived:
+        play.tally.found(visit.person.person_id, visit.finding.value)
+        play.visits[visit.person.person_id] = visit
     return arrived
 
 
@@ -249,7 +250,7 @@ async def _post_visits(play: Play, facilitator: str, bodies: Sequence[Json], ste
     return answer
 
 
-async def _decide(play: Play, visits: Sequence[Visit], step: str) -> str | None:
+async def decide(play: Play, visits: Sequence[Visit], step: str) -> str | None:
     """Verifies who was found and is willing, and rejects the others for what was found.
 
     Gives the latest version of a stream that other services have to have read to know of all verifications.
@@ -265,7 +266,9 @@ async def _decide(play: Play, visits: Sequence[Visit], step: str) -> str | None:
         )
         _all_done(answer, "a verification")
         for outcome in answer["outcomes"]:
-            play.tally.verified(outcome["participant_id"])
+            visited_at = play.visits[outcome["participant_id"]].captured_at
+            until = visited_at + timedelta(days=programme.VERIFICATION_HOLDS_DAYS)
+            play.tally.verified(outcome["participant_id"], until)
             latest = f"registry.participants/{outcome['participant_id']}={outcome['version']}"
     kept = {visit.visit_id for visit in good}
     await together(_reject(play, visit) for visit in visits if visit.visit_id not in kept)
@@ -278,7 +281,7 @@ async def _reject(play: Play, visit: Visit) -> None:
     await play.house.registry.post(
         f"/participants/{person_id}/rejection", {"reason": reason}, who=OFFICER, step=f"reject-{person_id}"
     )
-    play.tally.rejected(person_id, reason)
+    play.tally.rejected(person_id, reason, play.clock.now.date())
 
 
 def _all_done(answer: Json, what: str) -> None:

@@ -1,14 +1,24 @@
 """The figures of the services, brought together, and whether they agree with each other and with the script's tally."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from contracts import areas
 from contracts.areas import AreaCode, Level, at_level
 from deploy.demo.clients import House, Json, together
+from deploy.demo.comparing import Comparison, ours
 from deploy.demo.play import AUDITOR
+from deploy.demo.published import PublishedFigure, ask_for_published_figures, with_the_figures
+from deploy.demo.stack import RunningStack
 from deploy.demo.tally import Tally
+from deploy.demo.year_figures import (
+    YearAnswers,
+    about_the_year,
+    ask_about_the_year,
+    kabupaten_of,
+    the_year_by_the_tally,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,9 @@ class FunnelLine:
     visited: int
     verified: int  # ever: a verification that has ended since counts
     enrolled: int  # ever had a place
-    completed: int
+    completed: int  # a class, or two
+    followed_up: int  # visited once at least in the year after
+    graduated: int  # whose household stands above the line by the rule now
 
 
 @dataclass(frozen=True)
@@ -38,13 +50,15 @@ class Answers:
     class_figures: list[Json]
     demand: list[Json]
     logs: dict[str, Json]  # by service
+    year: YearAnswers
+    published: list[PublishedFigure]
 
     @property
     def funnel(self) -> list[FunnelLine]:
-        return funnel(self.registry_funnel, self.participants, self.training_funnel)
+        return funnel(self.registry_funnel, self.participants, self.training_funnel, self.year.cases)
 
 
-async def ask_the_services(house: House) -> Answers:
+async def ask_the_services(house: House, stack: RunningStack) -> Answers:
     """Everything that the summary shows, through the APIs alone, as an auditor may ask for it."""
     registry, training = house.registry, house.training
     cohorts = await training.items("/cohorts", who=AUDITOR)
@@ -61,6 +75,8 @@ async def ask_the_services(house: House) -> Answers:
         class_figures=await training.items("/figures/cohorts", who=AUDITOR),
         demand=await training.get("/demand", who=AUDITOR, by="kabupaten"),
         logs=await logs_of(house),
+        year=await ask_about_the_year(house, stack),
+        published=await ask_for_published_figures(house),
     )
 
 
@@ -77,31 +93,35 @@ async def events_so_far(house: House) -> int:
 # --- The funnel -------------------------------------------------------------------------------------------------------
 
 
-def funnel(registry: Sequence[Json], participants: Iterable[Json], training: Sequence[Json]) -> list[FunnelLine]:
-    """One line for each kabupaten that either service knows, in order of code."""
+def funnel(
+    registry: Sequence[Json], participants: Iterable[Json], training: Sequence[Json], cases: Sequence[Json]
+) -> list[FunnelLine]:
+    """One line for each kabupaten that any service knows, in order of code."""
     of_registry = {row["area_code"]: row for row in registry}
     of_training = {row["area_code"]: row for row in training}
     verified = Counter(at_level(p["area_code"], Level.KABUPATEN) for p in participants if was_verified(p))
-    codes = sorted(of_registry.keys() | of_training.keys())
-    return [_line(code, of_registry.get(code, {}), verified[code], of_training.get(code, {})) for code in codes]
+    followed_up = kabupaten_of(case for case in cases if case["last_follow_up"] is not None)
+    out_of_poverty = kabupaten_of(case for case in cases if case["standing"] == "graduated")
+    return [
+        FunnelLine(
+            area_code=code,
+            name=areas.short_name(code),
+            households_listed=of_registry.get(code, {}).get("households_listed", 0),
+            people_listed=of_registry.get(code, {}).get("people_listed", 0),
+            visited=of_registry.get(code, {}).get("visited", 0),
+            verified=verified[code],
+            enrolled=of_training.get(code, {}).get("enrolled", 0),
+            completed=of_training.get(code, {}).get("completed", 0),
+            followed_up=followed_up[code],
+            graduated=out_of_poverty[code],
+        )
+        for code in sorted(of_registry.keys() | of_training.keys() | followed_up.keys())
+    ]
 
 
 def was_verified(participant: Json) -> bool:
     """Whether a participant was ever verified: who was rejected since still shows the priority that was then given."""
     return participant["priority"] is not None
-
-
-def _line(code: AreaCode, registry: Json, verified: int, training: Json) -> FunnelLine:
-    return FunnelLine(
-        area_code=code,
-        name=areas.short_name(code),
-        households_listed=registry.get("households_listed", 0),
-        people_listed=registry.get("people_listed", 0),
-        visited=registry.get("visited", 0),
-        verified=verified,
-        enrolled=training.get("enrolled", 0),
-        completed=training.get("completed", 0),
-    )
 
 
 def total(lines: Sequence[FunnelLine], name: str = "NTB") -> FunnelLine:
@@ -115,41 +135,6 @@ def total(lines: Sequence[FunnelLine], name: str = "NTB") -> FunnelLine:
 
 
 # --- Agreement --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two who have to say the same."""
-
-    what: str
-    one: str
-    says: object
-    other: str
-    says_otherwise: object
-
-    @property
-    def agrees(self) -> bool:
-        """Maps may leave out what is zero."""
-        return _without_zeros(self.says) == _without_zeros(self.says_otherwise)
-
-    def __str__(self) -> str:
-        says, says_otherwise = _difference(_without_zeros(self.says), _without_zeros(self.says_otherwise))
-        return f"{self.what}: {self.one} says {says}, {self.other} says {says_otherwise}"
-
-
-def _without_zeros(said: object) -> object:
-    return {key: value for key, value in said.items() if value} if isinstance(said, Mapping) else said
-
-
-def _difference(says: object, says_otherwise: object) -> tuple[object, object]:
-    """The part of each that the other does not share. Of sets of people only how many: their ids say nothing."""
-    if isinstance(says, Mapping) and isinstance(says_otherwise, Mapping):
-        keys = [key for key in sorted({*says, *says_otherwise}) if says.get(key) != says_otherwise.get(key)]
-        return {key: says.get(key, 0) for key in keys}, {key: says_otherwise.get(key, 0) for key in keys}
-    if isinstance(says, set) and isinstance(says_otherwise, set):
-        alone, otherwise_alone = len(says - says_otherwise), len(says_otherwise - says)
-        return f"{len(says)} ({alone} alone)", f"{len(says_otherwise)} ({otherwise_alone} alone)"
-    return says, says_otherwise
 
 
 def between_services(answers: Answers) -> list[Comparison]:
@@ -182,6 +167,8 @@ def between_services(answers: Answers) -> list[Comparison]:
             "their seals",
             {name: log["sealed"] for name, log in logs.items()},
         ),
+        *about_the_year(answers.year, answers.cohorts, logs),
+        *with_the_figures(answers.published, asdict(total(answers.funnel)), answers.year),
     ]
 
 
@@ -193,35 +180,31 @@ def with_the_tally(answers: Answers, tally: Tally) -> list[Comparison]:
         withdrawn.update(row["withdrawn_by_reason"])
     verified = Counter(at_level(p["area_code"], Level.KABUPATEN) for p in answers.participants if was_verified(p))
     found = [
-        _ours("households listed", tally.households, _column(registry, "households_listed")),
-        _ours("participants", len(tally.participants), len(answers.participants)),
-        _ours("visits", tally.visits, answers.logs["registry"]["tables"]["visit"]),
-        _ours("findings", tally.findings, Counter(p["finding"] for p in answers.participants if p["finding"])),
-        _ours("people ever verified", tally.verified_once_by_kabupaten(), verified),
-        _ours("people verified now", tally.participants_by("verified"), _column(registry, "verified")),
-        _ours("verifications that ended", tally.participants_by("expired"), _column(registry, "expired")),
-        _ours("participants rejected", tally.rejected_by_reason(), _rejected(answers)),
-        _ours("messages rejected", tally.messages_rejected, len(answers.rejections)),
-        _ours("places given up or lost", tally.withdrawn_by_reason(), withdrawn),
-        _ours("cohorts", sorted(tally.classes), sorted(cohort["number"] for cohort in answers.cohorts)),
+        ours("households listed", tally.households, _column(registry, "households_listed")),
+        ours("participants", len(tally.participants), len(answers.participants)),
+        ours("visits", tally.visits, answers.logs["registry"]["tables"]["visit"]),
+        ours("findings", tally.findings(), Counter(p["finding"] for p in answers.participants if p["finding"])),
+        ours("people ever verified", tally.verified_once_by_kabupaten(), verified),
+        ours("people verified now", tally.participants_by("verified"), _column(registry, "verified")),
+        ours("verifications that ended", tally.participants_by("expired"), _column(registry, "expired")),
+        ours("participants rejected", tally.rejected_by_reason(), _rejected(answers)),
+        ours("messages rejected", tally.messages_rejected, len(answers.rejections)),
+        ours("places given up or lost", tally.withdrawn_by_reason(), withdrawn),
+        ours("cohorts", sorted(tally.classes), sorted(cohort["number"] for cohort in answers.cohorts)),
     ]
     for cohort in answers.cohorts:
         of_class, number = tally.class_of(cohort["number"]), cohort["number"]
         confirmed = {line["participant_id"] for line in cohort["participants"] if line["confirmed_at"]}
         found += [
-            _ours(f"who confirmed in {number}", of_class.confirmed, confirmed),
-            _ours(f"who completed {number}", of_class.completed, _people(cohort, "completed")),
-            _ours(f"who did not complete {number}", of_class.not_completed, _people(cohort, "not_completed")),
+            ours(f"who confirmed in {number}", of_class.confirmed, confirmed),
+            ours(f"who completed {number}", of_class.completed, _people(cohort, "completed")),
+            ours(f"who did not complete {number}", of_class.not_completed, _people(cohort, "not_completed")),
         ]
-    return found
+    return [*found, *the_year_by_the_tally(answers.year, tally)]
 
 
 def _services(what: str, registry: object, training: object) -> Comparison:
     return Comparison(what, "the registry", registry, "training", training)
-
-
-def _ours(what: str, ours: object, theirs: object) -> Comparison:
-    return Comparison(what, "the script", ours, "the services", theirs)
 
 
 def _rejected(answers: Answers) -> Counter[str]:

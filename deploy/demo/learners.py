@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.training import DeliveryMode
-from deploy.demo.programme import COURSES, SEED, Class, Course
+from deploy.demo.programme import SEED, Class, Course
 
 # --- Before it begins -------------------------------------------------------------------------------------------------
 
@@ -20,9 +20,13 @@ class Answers:
 
 
 def plan_answers(planned: Class, places: Sequence[int]) -> Answers:
-    """Two or three of thirty withdraw, most because they cannot leave their children; one says nothing."""
+    """Two or three of thirty withdraw, most because they cannot leave their children; one says nothing.
+
+    Of a small class one or two.
+    """
     rng = random.Random(f"{SEED} answers {planned.number}")
-    leaving = rng.sample(sorted(places), min(len(places), 4 if planned.mode is DeliveryMode.CLASSROOM else 3))
+    of_thirty = 4 if planned.mode is DeliveryMode.CLASSROOM else 3
+    leaving = rng.sample(sorted(places), min(len(places), max(1, of_thirty * planned.capacity // 30)))
     silent, *others = leaving or [0]
     reasons = ["cannot_leave_children", rng.choice(("illness", "work")), "cannot_leave_children"]
     return Answers(
@@ -64,7 +68,7 @@ def _learner(planned: Class, rng: random.Random, *, ill: bool) -> Learner:
         marks[2:4] = ["excused", "excused"]
     pre_test = rng.randint(20, 65)
     attempts = {}
-    for unit in COURSES[planned.course].units:
+    for unit in planned.course.units:
         first = rng.random() < 0.9
         attempts[unit.unit_id] = (True,) if first else (False, rng.random() < 0.7)
     return Learner(marks, pre_test, min(100, pre_test + rng.randint(10, 40)), attempts)

@@ -1,8 +1,9 @@
-"""The programme of July 2024 that the demo plays: its days, courses, classes, sizes, and how they are spread. Pure.
+"""The programmes of 2024 that the demo plays: their days, courses, classes, sizes, and how they are spread. Pure.
 
 From the news of Balatkop NTB (8 July 2024): 480 people in 16 cohorts of 30, half in class and half on the spot in the
-village; massage, crafts, culinary, barbering; five days each, the first two from 8 to 12 July. Where no source gives a
-figure (how many visits a facilitator makes, which cohort meets when after July 12) the demo makes one up.
+village; massage, crafts, culinary, barbering; five days each, the first two from 8 to 12 July. And of 14 October 2024:
+60 cooperative managers in poverty pockets learn in five days to plan business units. Where no source gives a figure
+(how many visits a facilitator makes, which cohort meets when after July 12) the demo makes one up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,12 @@ CIVIL_REGISTRY_DAY = date(2024, 6, 20)
 
 VERIFICATION_HOLDS_DAYS = 70
 """So that the village meeting's verifications end on 11 July and those of the field work last until August."""
+
+RENEWAL_DAY = date(2024, 9, 30)
+"""When those who may become cooperative managers are to be visited again: their verifications ended in August."""
+RENEWAL_SYNC_DAY = date(2024, 10, 4)
+LAST_DAY = date(2025, 12, 31)
+"""Twelve months and more have passed for everybody."""
 
 ANSWER_DAYS_BEFORE = 5  # When people are asked whether they will come.
 SECOND_ANSWER_DAYS_BEFORE = 2  # When those who followed on a free place are asked.
@@ -95,11 +102,24 @@ COURSES = (
     ),
 )
 
+MANAGERS_PROGRAMME = "Diklat Manajer Koperasi di Kantong Kemiskinan 2024"
+MANAGERS_COURSE = Course(
+    "Perencanaan Unit Usaha Koperasi",
+    30,
+    (
+        Unit("UNIT-1", "Memetakan potensi kantong kemiskinan"),
+        Unit("UNIT-2", "Menyusun rencana unit usaha"),
+        Unit("UNIT-3", "Menghitung modal dan titik impas"),
+        Unit("UNIT-4", "Menerima warga miskin ekstrem sebagai anggota", critical=False),
+    ),
+)
+
 # --- Classes ----------------------------------------------------------------------------------------------------------
 
 CAPACITY = 30
 BALATKOP: AreaCode = "52.71"  # The training centre stands in Kota Mataram.
 FIRST_MONDAY = date(2024, 7, 8)
+_MANAGERS_WEEK = 14  # begins on 14 October
 
 
 @dataclass(frozen=True)
@@ -107,10 +127,11 @@ class Class:
     """A cohort as it is planned before anybody is on its list."""
 
     number: str
-    course: int  # in COURSES
+    course: Course
     mode: DeliveryMode
     host: AreaCode  # the kabupaten or kota where it meets
     week: int  # 0 begins on FIRST_MONDAY
+    capacity: int = CAPACITY
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -134,6 +155,8 @@ class Size:
     classroom_by_week: tuple[int, ...]
     hosts_by_week: tuple[tuple[AreaCode, ...], ...]  # of the classes on site
     next_list_area: AreaCode  # what the list of the next quarter is about
+    manager_cohorts: int
+    manager_capacity: int
 
     @property
     def classes(self) -> tuple[Class, ...]:
@@ -147,8 +170,23 @@ class Size:
             )
         ]
         return tuple(
-            Class(f"P3KE-2024-{number + 1:02}", number % len(COURSES), mode, host, week)
+            Class(f"P3KE-2024-{number + 1:02}", COURSES[number % len(COURSES)], mode, host, week)
             for number, (mode, host, week) in enumerate(planned)
+        )
+
+    @property
+    def manager_classes(self) -> tuple[Class, ...]:
+        """All from 14 to 18 October, at the training centre."""
+        return tuple(
+            Class(
+                f"KOP-2024-{number:02}",
+                MANAGERS_COURSE,
+                DeliveryMode.CLASSROOM,
+                BALATKOP,
+                _MANAGERS_WEEK,
+                self.manager_capacity,
+            )
+            for number in range(1, self.manager_cohorts + 1)
         )
 
 
@@ -163,6 +201,8 @@ SIZES: Mapping[str, Size] = {
             classroom_by_week=(2, 0),
             hosts_by_week=((), ("52.03", "52.02")),
             next_list_area=areas.NTB,
+            manager_cohorts=1,
+            manager_capacity=12,
         ),
         Size(
             "ntb",
@@ -172,6 +212,8 @@ SIZES: Mapping[str, Size] = {
             classroom_by_week=(2, 2, 2, 2),
             hosts_by_week=((), ("52.03", "52.02", "52.01"), ("52.03", "52.06", "52.08"), ("52.02", "52.04")),
             next_list_area="52.71",
+            manager_cohorts=2,
+            manager_capacity=30,
         ),
     )
 }

@@ -55,6 +55,21 @@ class RunningStack:
             services={name: Addresses(**addresses) for name, addresses in facts["services"].items()},
         )
 
+    def addresses_of(self, service: str) -> Addresses:
+        """Raises DemoFailed for a service that the stack does not have."""
+        try:
+            return self.services[service]
+        except KeyError:
+            raise DemoFailed(
+                f"The stack in {self.folder} runs no {service}. It was started by an older version: `make down`, then "
+                "`make demo`."
+            ) from None
+
+    @property
+    def messages(self) -> Path:
+        """Where the senders of this stack put what they would send: a file for each channel."""
+        return self.folder / "messages"
+
     def log_of(self, process: str) -> str:
         return str(self.folder / "logs" / f"{process}.log")
 

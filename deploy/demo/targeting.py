@@ -1,20 +1,21 @@
-"""The first acts: the rules that decide are adopted, Bappeda hands over its list, and a quarter later the next one."""
+"""The first acts: Bappeda tries a draft of its list, hands the list over, and a quarter later the next one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import csv
+from collections.abc import AsyncIterator, Set
 from datetime import date
 from pathlib import Path
 
 from contracts import areas
 from contracts.areas import AreaCode
 from deploy.demo import lists
-from deploy.demo.clients import Api, Json, together
+from deploy.demo.clients import Json
 from deploy.demo.clock import at
 from deploy.demo.expected import Expected, expect
 from deploy.demo.failures import DemoFailed
-from deploy.demo.lists import SMALL, Defects, SecondSummary, Summary
-from deploy.demo.play import BAPPEDA, OFFICER, PROGRAMME_OFFICER, Play
-from deploy.demo.programme import LIST_DAY, NEXT_LIST_DAY, SEED, VERIFICATION_HOLDS_DAYS
+from deploy.demo.lists import SMALL, Defect, Defects, SecondSummary, Summary
+from deploy.demo.play import BAPPEDA, OFFICER, Play
+from deploy.demo.programme import NEXT_LIST_DAY, SEED
 from deploy.demo.telling import Advance
 
 SOURCE = "P3KE"
@@ -44,45 +45,6 @@ _POLL_SECONDS = 0.05
 _APPLIED_POLL_SECONDS = 0.25
 _CHUNK_BYTES = 1 << 18
 _ROW_BYTES = 447  # on average
-
-# --- Rules ------------------------------------------------------------------------------------------------------------
-
-
-async def adopt_rules(play: Play) -> None:
-    """Nothing is decided without a rule that says how, so the programme's officer adopts four."""
-    registry, training = play.house.registry, play.house.training
-    await play.clock.move_to(at(LIST_DAY, 8))
-    verification = {
-        "kind": "verification",
-        "definition": {"holds_days": VERIFICATION_HOLDS_DAYS},
-        "source": "the demo's own; no regulation names a number of days",
-    }
-    priority, _, completion, confirmation = await together(
-        (
-            _adopt(registry, await _default(registry, "priority")),
-            _adopt(registry, verification),
-            _adopt(training, await _default(training, "completion")),
-            _adopt(training, await _default(training, "confirmation")),
-        )
-    )
-    play.minimum_attendance_percent = completion["definition"]["minimum_attendance_percent"]
-    play.telling.say(
-        f"priority of need: {len(priority['definition']['parts'])} declared parts · a verification holds "
-        f"{VERIFICATION_HOLDS_DAYS} days · completion: {play.minimum_attendance_percent} % attendance and every "
-        f"critical unit ({completion['source']}) · places are confirmed "
-        f"{confirmation['definition']['days_before_start']} days before the start"
-    )
-
-
-async def _default(api: Api, kind: str) -> Json:
-    default: Json = await api.get(f"/rules/{kind}/default", who=OFFICER)
-    return default
-
-
-async def _adopt(api: Api, rule: Json) -> Json:
-    adopted: Json = await api.post("/rules", rule, who=PROGRAMME_OFFICER, step=f"rule-{rule['kind']}")
-    return adopted
-
 
 # --- The first list ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +79,8 @@ async def hand_over_the_list(play: Play) -> None:
     play.doubtful_families = {
         family for planted in written.planted for family in (planted.family_id, planted.original_family_id)
     }
+    twice = {planted.row for planted in written.planted if planted.defect is Defect.DUPLICATE_FAMILY}
+    play.shared_national_ids = _national_ids(path, twice)
     expected = expect(written)
     _compare("the list", report, expected)
     snapshot = await _applied(play, report["snapshot"]["snapshot_id"])
@@ -130,6 +94,14 @@ async def hand_over_the_list(play: Play) -> None:
         f"applied: {snapshot['listed']:,} households with {snapshot['people_on_list']:,} people are listed; "
         f"{report['rows_rejected']} rows were rejected, each with row, column and reason"
     )
+
+
+def _national_ids(path: Path, rows: Set[int]) -> list[str]:
+    """The NIKs in these rows, where they hold one."""
+    at_nik = lists.HEADER.index("nik")
+    with path.open(encoding="utf-8", newline="") as file:
+        found = [next(csv.reader([line]))[at_nik] for number, line in enumerate(file, start=1) if number in rows]
+    return [number for number in found if number]
 
 
 def _make_empty(file: Path) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TypeVar
@@ -53,6 +53,7 @@ class Visit:
     reachable: bool
     situation_changed: bool
     notes: str | None
+    phone: str | None = None  # as the device has it, in one of the ways that people write numbers
     fast_clock: bool = False  # The device runs ahead: the first time it tells a time that is still to come.
 
     def body(self, captured_at: datetime | None = None) -> Json:
@@ -68,6 +69,8 @@ class Visit:
         }
         if self.notes is not None:
             body["notes"] = self.notes
+        if self.phone is not None:
+            body["phone"] = self.phone
         if self.situation_changed:
             body["conditions"] = {"latrine": "Tidak, Jamban Umum/Bersama", "drinking_water": "Sumur Tidak Terlindung"}
         return body
@@ -86,7 +89,7 @@ def plan_visits(people: Sequence[Person], rng: random.Random) -> list[Visit]:
 
 def _visit(visit_id: str, person: Person, finding: Finding, captured_at: datetime, rng: random.Random) -> Visit:
     found = finding is Finding.MATCHED
-    return Visit(
+    visit = Visit(
         visit_id,
         person,
         captured_at,
@@ -98,6 +101,14 @@ def _visit(visit_id: str, person: Person, finding: Finding, captured_at: datetim
         notes=rng.choice(_NOTES) if found and rng.random() < 0.3 else None,
         fast_clock=rng.random() < 0.01,
     )
+    return replace(visit, phone=phone_of(person)) if visit.reachable else visit
+
+
+def phone_of(person: Person) -> str:
+    """A number that nobody has: no operator was given the prefix 0844. Written as people write them."""
+    number = f"{person.row:07}"
+    written = (f"0844-{number[:3]}-{number[3:]}", f"62844{number}", f"+62 844 {number[:3]} {number[3:]}")
+    return written[person.row % len(written)]
 
 
 def _working_hour(rng: random.Random) -> datetime:

@@ -36,6 +36,8 @@ class Service:
 SERVICES = (
     Service("registry", api_port=8101, worker_port=8111),
     Service("training", api_port=8102, worker_port=8112),
+    Service("outcomes", api_port=8103, worker_port=8113),
+    Service("notifications", api_port=8104, worker_port=8114),
 )
 
 _STACK_PORTS = {"postgres": 8132, "kafka": 8192, "kafka-controller": 8193, "issuer": 8100}
@@ -63,6 +65,7 @@ CLIENTS = (
     Client("operator", ("operator",), ("*",)),
     Client("partner:bappeda", ("partner:bappeda",), ("52",)),
     Client("partner:dukcapil", ("partner:dukcapil",), ("*",)),
+    Client("partner:dinkop", ("partner:dinkop",), ("*",)),
 )
 
 

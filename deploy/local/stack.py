@@ -103,9 +103,16 @@ class Stack:
             "MASTER_KEY_FILE": str(layout.secrets / "master.key"),
             "SEARCH_PEPPER_FILE": str(layout.secrets / "search.pepper"),
             "CLOCK_FILE": str(layout.clock_file) if self.steered_clock else "",
+            **self._senders(),
         }
         ours = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "KAFKA_BOOTSTRAP")}
         return {**ours, "PYTHONUNBUFFERED": "1", **{f"ENTAS_{name}": value for name, value in settings.items()}}
+
+    def _senders(self) -> dict[str, str]:
+        """Where each channel's messages go: lines of a file in the stack's folder, unless a variable names another."""
+        names = [f"SENDER_{channel}" for channel in ("WHATSAPP", "SMS", "EMAIL")]
+        files = (self.layout.folder / "messages").as_uri()
+        return {name: os.environ.get(f"ENTAS_{name}") or files for name in names}
 
     def facts(self) -> dict[str, object]:
         """What programs outside may know of the running stack; no secret is in it."""
@@ -299,6 +306,11 @@ def _provide_database(stack: Stack, service: Service) -> None:
 
 def _exists(connection: psycopg.Connection, query: LiteralString, name: str) -> bool:
     return connection.execute(query, (name,)).fetchone() is not None
+
+
+def _sender(layout: Layout, channel: str) -> str:
+    """A provider that the environment names; else nobody is written to, and what would be sent stands in a file."""
+    return os.environ.get(f"ENTAS_SENDER_{channel}") or (layout.folder / "messages").as_uri()
 
 
 def _database(service: Service) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from rich.console import Console
 
 from contracts import areas
 from deploy.demo.clock import WITA, Clock
+from deploy.demo.comparing import Comparison
+from deploy.demo.drawing import bar, histogram
 from deploy.demo.failures import DemoFailed, Refused
-from deploy.demo.figures import Answers, Comparison, FunnelLine, between_services, funnel, total, with_the_tally
+from deploy.demo.figures import Answers, FunnelLine, between_services, funnel, total, with_the_tally
 from deploy.demo.stack import Addresses, RunningStack
-from deploy.demo.summary import Summary, bar, show, what_next
+from deploy.demo.summary import Summary, show, what_next
 from deploy.demo.tally import KnownParticipant, Tally
 from deploy.demo.telling import PLAIN_WIDTH, StageTime, Telling
 from services.kit.clock import SteeredClock
+from tests.deploy.demo_year import TABLES, add_the_year, published, year_answers
 
 Json = dict[str, Any]
 
@@ -46,7 +49,7 @@ def participant(code: str, *, ever_verified: bool = True, rejection: str | None 
 
 
 def line(person: str, status: str) -> Json:
-    return {"participant_id": person, "status": status, "confirmed_at": "2024-07-03T01:00:00Z"}
+    return {"participant_id": person, "status": status, "place": 1, "confirmed_at": "2024-07-03T01:00:00Z"}
 
 
 def log(service: str, events: dict[str, int], tables: dict[str, int], listens_to: dict[str, int]) -> Json:
@@ -111,26 +114,28 @@ def answers(**changes: object) -> Answers:
         "logs": {
             "registry": log("registry", {"registry.households": 100}, {"visit": 5}, {"partners.dukcapil": 9}),
             "training": log("training", {"training.cohorts": 12}, {"demand": 100}, {"registry.households": 100}),
+            "outcomes": log("outcomes", {"outcomes.cases": 9}, dict(TABLES), {"training.cohorts": 12}),
         },
+        "year": year_answers(),
+        "published": published(),
     }
     return Answers(**(kept | changes))
 
 
 def tally() -> Tally:
     made = Tally(households=Counter({"52.01": 90, "52.71": 10}), visits=5, messages_rejected=1)
-    made.findings.update({"matched": 4, "moved": 1})
     made.participants = {
-        "a": KnownParticipant("52.01", "verified", True),
-        "b": KnownParticipant("52.01", "verified", True),
-        "c": KnownParticipant("52.01", "rejected", True, "deceased"),
-        "d": KnownParticipant("52.71", "verified", True),
-        "e": KnownParticipant("52.71", "rejected", False, "moved"),
+        "a": KnownParticipant("52.01", "verified", verified_once=True, finding="matched"),
+        "b": KnownParticipant("52.01", "verified", verified_once=True, finding="matched"),
+        "c": KnownParticipant("52.01", "rejected", verified_once=True, finding="matched", reason="deceased"),
+        "d": KnownParticipant("52.71", "verified", verified_once=True, finding="matched"),
+        "e": KnownParticipant("52.71", "rejected", finding="moved", reason="moved"),
     }
     of_class = made.class_of("P3KE-2024-01")
     of_class.confirmed = {"ann", "ben", "cho"}
     of_class.completed, of_class.not_completed = {"ann"}, {"ben"}
     of_class.withdrawn["work"] = 1
-    return made
+    return add_the_year(made)
 
 
 def wrong(comparisons: list[Comparison]) -> list[str]:
@@ -143,27 +148,31 @@ def wrong(comparisons: list[Comparison]) -> list[str]:
 def test_the_funnel_joins_both_services_by_kabupaten() -> None:
     found = answers().funnel
     assert found == [
-        FunnelLine("52.01", "Lombok Barat", 90, 360, 3, 3, 2, 1),
-        FunnelLine("52.71", "Kota Mataram", 10, 40, 2, 1, 1, 0),
+        FunnelLine("52.01", "Lombok Barat", 90, 360, 3, 3, 2, 1, 1, 0),
+        FunnelLine("52.71", "Kota Mataram", 10, 40, 2, 1, 1, 0, 0, 0),
     ]
 
 
 def test_who_was_verified_counts_as_verified_after_a_rejection() -> None:
-    (found,) = funnel([registry_row("52.01", 5, 0, deceased=1)], [participant("52.01", rejection="deceased")], [])
+    (found,) = funnel([registry_row("52.01", 5, 0, deceased=1)], [participant("52.01", rejection="deceased")], [], [])
     assert (found.verified, found.enrolled) == (1, 0)
 
 
 def test_a_kabupaten_that_one_service_does_not_know_is_shown() -> None:
-    found = funnel([], [], [{"area_code": "52.08", "enrolled": 4, "completed": 2}])
-    assert found == [FunnelLine("52.08", "Lombok Utara", 0, 0, 0, 0, 4, 2)]
+    case = {"area_code": "52.72.01.1001", "last_follow_up": 6, "standing": "graduated"}
+    found = funnel([], [], [{"area_code": "52.08", "enrolled": 4, "completed": 2}], [case])
+    assert found == [
+        FunnelLine("52.08", "Lombok Utara", 0, 0, 0, 0, 4, 2, 0, 0),
+        FunnelLine("52.72", "Kota Bima", 0, 0, 0, 0, 0, 0, 1, 1),
+    ]
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 10**6)] * 6), max_size=10))
+@given(st.lists(st.tuples(*[st.integers(0, 10**6)] * 8), max_size=10))
 def test_the_total_is_the_sum_of_every_column(numbers: list[tuple[int, ...]]) -> None:
     codes = areas.children(areas.NTB)
     lines = [FunnelLine(code, code, *row) for code, row in zip(codes, numbers, strict=False)]
     summed = total(lines)
-    columns = list(zip(*numbers, strict=True)) or [()] * 6
+    columns = list(zip(*numbers, strict=True)) or [()] * 8
     assert (
         summed.households_listed,
         summed.people_listed,
@@ -171,6 +180,8 @@ def test_the_total_is_the_sum_of_every_column(numbers: list[tuple[int, ...]]) ->
         summed.verified,
         summed.enrolled,
         summed.completed,
+        summed.followed_up,
+        summed.graduated,
     ) == tuple(sum(column) for column in columns)
 
 
@@ -182,13 +193,21 @@ def test_services_and_script_that_say_the_same_agree() -> None:
     assert wrong(with_the_tally(answers(), tally())) == []
 
 
+OF_CASES = ["cases closed", "followed up", "graduated", "relapsed", "interventions"]
+
+
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
         ({"demand": []}, ["households listed", "people listed", "people verified now"]),
         ({"class_figures": []}, ["places given"]),
-        ({"participants": []}, ["rejections"]),
-        ({"training_funnel": []}, ["places given", "completions"]),
+        ({"participants": []}, ["rejections", "verified"]),
+        ({"training_funnel": []}, ["places given", "completions", "enrolled", "completed"]),
+        ({"published": published(graduated_now=2, relapsed=0)}, ["graduated now", "relapsed"]),
+        ({"year": year_answers(cases=[])}, ["who has a case", "interventions on cases", *OF_CASES]),
+        ({"year": year_answers(written={"whatsapp": 7})}, ["messages taken"]),
+        ({"year": year_answers(telling_numbers={"sms.jsonl": 1})}, ["places where a national id stands"]),
+        ({"year": year_answers(messages=[])}, ["places told", "completions told", "messages taken"]),
     ],
 )
 def test_a_service_that_says_otherwise_is_named(changed: Json, what: list[str]) -> None:
@@ -211,13 +230,26 @@ def test_resent_copies_are_no_disagreement() -> None:
 def test_what_the_script_did_otherwise_is_named() -> None:
     ours = tally()
     ours.visits += 1
-    ours.rejected("d", "deceased")
+    ours.rejected("d", "deceased", date(2024, 7, 20))
     ours.class_of("P3KE-2024-01").completed = {"ben"}
     assert wrong(with_the_tally(answers(), ours)) == [
         "visits",
         "people verified now",
         "participants rejected",
         "who completed P3KE-2024-01",
+    ]
+
+
+def test_what_became_of_people_otherwise_than_the_script_says_is_named() -> None:
+    ours = tally()
+    ours.cases["ann"].standing = "graduated"
+    ours.support.unmatched["several_bear_the_number"] += 1
+    assert wrong(with_the_tally(answers(), ours)) == [
+        "how households stand",
+        "who has graduated",
+        "graduated by kabupaten",
+        "interventions by what became of them",
+        "interventions unmatched",
     ]
 
 
@@ -247,6 +279,14 @@ def test_a_bar_is_never_longer_than_its_column_and_shows_whatever_is_there(
     assert bool(drawn) == (min(count, largest) > 0)
 
 
+@given(st.lists(st.integers(0, 10**6), max_size=12))
+def test_a_histogram_has_a_column_for_each_count_and_shows_whatever_is_there(counts: list[int]) -> None:
+    drawn = histogram(counts)
+    assert [character != " " for character in drawn] == [count > 0 for count in counts]
+    if max(counts, default=0):
+        assert drawn[counts.index(max(counts))] == "█"
+
+
 def test_a_bar_is_as_long_as_its_share() -> None:
     assert bar(50, 100, 8) == "████"
     assert bar(100, 100, 8) == "█" * 8
@@ -256,7 +296,8 @@ def test_a_bar_is_as_long_as_its_share() -> None:
 
 @pytest.fixture
 def stack(tmp_path: Path) -> RunningStack:
-    services = {"registry": Addresses("http://r", "http://rw"), "training": Addresses("http://t", "http://tw")}
+    names = {"registry": "r", "training": "t", "outcomes": "o", "notifications": "n"}
+    services = {name: Addresses(f"http://{letter}", f"http://{letter}w") for name, letter in names.items()}
     clients = tmp_path / "clients.json"
     clients.write_text(
         json.dumps(
@@ -277,21 +318,39 @@ def summary(**changes: object) -> Summary:
     return Summary("small", said, comparisons, stages, {"registry-api": 120.0, "kafka": 900.0}, tally())
 
 
-def shown(made: Summary, stack: RunningStack) -> str:
+def shown(made: Summary, stack: RunningStack, width: int = PLAIN_WIDTH) -> str:
     file = io.StringIO()
-    show(Console(file=file, width=PLAIN_WIDTH, highlight=False), made, stack)
+    show(Console(file=file, width=width, highlight=False), made, stack)
     return file.getvalue()
 
 
 def test_the_summary_shows_every_figure_and_fits(stack: RunningStack) -> None:
     text = shown(summary(), stack)
-    tables, _, what_is_next = text.partition("The APIs, documented")
+    tables, _, what_is_next = text.partition("The page that everybody may see")
     assert all(len(row) <= PLAIN_WIDTH for row in tables.splitlines())
-    for figure in ("Lombok Barat", "P3KE-2024-01", "no head", "lies in the future", "registry.households", "1,004"):
+    for figure in (
+        *("Lombok Barat", "P3KE-2024-01", "no head", "lies in the future", "registry.households", "1,004"),
+        *(
+            "Rp322.170",
+            "Rp400.000",
+            "had left it, and are back",
+            "cooperative membership",
+            "follow-up-due",
+            "no address",
+        ),
+        *("is not a code in capitals", "members recruited"),
+    ):
         assert figure in tables
     assert "…" not in tables.replace("ab" * 8 + "…", "")
-    assert "comparisons: registry, training and the script's own tally agree" in tables
+    assert "comparisons: the services and the script's own tally agree" in tables
     assert "http://r/docs" in what_is_next
+    assert "http://o/\n" in what_is_next
+
+
+def test_a_narrow_terminal_shows_every_table_whole(stack: RunningStack) -> None:
+    tables = shown(summary(), stack, width=80).partition("The page that everybody may see")[0]
+    assert all(len(row) <= 80 for row in tables.splitlines())
+    assert "…" not in tables.replace("ab" * 8 + "…", "")
 
 
 def test_the_summary_names_nobody(stack: RunningStack) -> None:
@@ -318,11 +377,17 @@ def test_the_figures_for_programs_are_those_that_are_shown() -> None:
         "verified": 4,
         "enrolled": 3,
         "completed": 1,
+        "followed_up": 1,
+        "graduated": 0,
     }
-    assert figures["events"] == {"registry.households": 100, "training.cohorts": 12}
+    assert figures["events"] == {"registry.households": 100, "training.cohorts": 12, "outcomes.cases": 9}
     assert figures["rejected"]["list_rows"] == {"no-head": 1}
     assert figures["rejected"]["participants"] == {"deceased": 1, "moved": 1}
+    assert figures["rejected"]["reports"] == {"scheme: is not a code in capitals": 1}
     assert figures["withdrawn"] == {"work": 1}
+    assert [line["median_rupiah_per_person"] for line in figures["follow_ups"]] == [None, 330_000, 400_000, 300_000]
+    assert figures["standing"] == {"relapsed": 1}
+    assert figures["cooperatives"]["members_recruited"] == 1
     assert figures["seconds"] == 10.5
     assert figures["disagreements"] == []
 

@@ -16,7 +16,7 @@ from contracts.partners import DeathRecorded, HouseholdMoved, IdentityMatched
 from contracts.registry import Finding
 from contracts.training import DeliveryMode
 from deploy.demo import civil_registry, classes, lists, programme
-from deploy.demo.classes import diary
+from deploy.demo.classes import entries
 from deploy.demo.expected import expect
 from deploy.demo.learners import Learner, plan_answers, plan_learners
 from deploy.demo.lists import Defect, Defects, ListSize
@@ -45,11 +45,15 @@ def test_half_of_the_classes_meet_on_site_and_the_first_two_from_8_to_12_july(si
     assert [c.number for c in planned] == [f"P3KE-2024-{n:02}" for n in range(1, len(planned) + 1)]
     first_days = [date(2024, 7, day) for day in range(8, 13)]
     assert [list(c.days) for c in planned if c.week == 0] == [first_days, first_days]
-    assert [COURSES[c.course].title for c in planned[:2]] == ["Keterampilan Teknis Pijat", "Kerajinan Tangan"]
+    assert [c.course.title for c in planned[:2]] == ["Keterampilan Teknis Pijat", "Kerajinan Tangan"]
 
 
-def test_the_whole_programme_trains_480_people() -> None:
+def test_the_whole_programme_trains_480_people_and_60_managers_from_14_to_18_october() -> None:
     assert len(SIZES["ntb"].classes) * programme.CAPACITY == 480
+    managers = SIZES["ntb"].manager_classes
+    assert sum(c.capacity for c in managers) == 60
+    for c in managers:
+        assert (c.days[0], c.days[-1], c.course) == (date(2024, 10, 14), date(2024, 10, 18), programme.MANAGERS_COURSE)
 
 
 @both_sizes
@@ -217,7 +221,7 @@ def test_nobody_is_spoken_of_without_a_nik_or_out_of_a_household_of_one() -> Non
 
 def test_messages_carry_their_fact_in_both_modes_and_the_nik_in_no_header() -> None:
     facts = civil_registry.facts(meant(), random.Random(1))
-    messages = civil_registry.messages_of(facts, NOW)
+    messages = civil_registry.DUKCAPIL.messages_of(facts, NOW)
     assert {type(fact) for fact in facts} == {IdentityMatched, DeathRecorded, HouseholdMoved}
     structured = 0
     for fact, message in zip(facts, messages, strict=True):
@@ -252,6 +256,12 @@ def test_everybody_with_a_place_gives_one_answer(size: Size) -> None:
         assert sorted((*answers.confirm, *answers.withdraw, *answers.silent)) == list(range(1, 31))
         assert "cannot_leave_children" in answers.withdraw.values()
         assert len(answers.silent) == 1
+
+
+def test_of_a_small_class_fewer_leave() -> None:
+    (managers,) = SIZES["small"].manager_classes
+    answers = plan_answers(managers, range(1, managers.capacity + 1))
+    assert len(answers.confirm) == managers.capacity - 1
 
 
 @given(st.sets(st.integers(1, 30)))
@@ -297,7 +307,7 @@ def test_a_second_attempt_counts_and_a_unit_that_is_not_critical_does_not() -> N
 def test_one_of_each_class_misses_too_much_and_most_complete(size: Size) -> None:
     for planned in size.classes:
         learners = plan_learners(planned, range(1, 31))
-        course = COURSES[planned.course]
+        course = planned.course
         assert set(learners) == set(range(1, 31))
         assert any(one.marks.count("present") <= 3 for one in learners.values())
         assert sum(one.completes(course, 80) for one in learners.values()) > 15
@@ -306,11 +316,11 @@ def test_one_of_each_class_misses_too_much_and_most_complete(size: Size) -> None
 
 def test_a_class_is_asked_before_its_deadline_asked_again_after_it_and_then_taught_for_five_days() -> None:
     planned = [PlannedClass(c, c.number, c.host) for c in SIZES["small"].classes]
-    entries = diary(planned)
-    assert [when for when, _, _ in entries] == sorted(when for when, _, _ in entries)
+    written = entries(planned)
+    assert [when for when, _, _ in written] == sorted(when for when, _, _ in written)
     deadline_days_before = 3  # The confirmation rule's default.
     for one in planned:
-        mine = [(when.astimezone(WITA), doing) for when, doing, of in entries if of is one]
+        mine = [(when.astimezone(WITA), doing) for when, doing, of in written if of is one]
         starts = one.plan.days[0]
         assert mine[0][0].date() < starts - timedelta(days=deadline_days_before) < mine[1][0].date() < starts
         assert [when.date() for when, _ in mine[2:]] == list(one.plan.days)
