@@ -21,7 +21,7 @@ from tests.journeys.evidence import (
     assert_tables_say_what_the_oracle_says,
 )
 from tests.journeys.programme import Programme
-from tests.support.world import REGISTRY, TRAINING, Caller, World, wait_for
+from tests.support.world import HOUSE, REGISTRY, TRAINING, Caller, World, wait_for
 
 _TRY_AGAIN_SECONDS = 0.2
 _NOT_HEARD_OF_YET = ("no-such-candidate", "not-verified")
@@ -41,7 +41,10 @@ class Load:
         self.counts: Counter[str] = Counter()
         lock = threading.RLock()
         oracle = SimpleNamespace(
-            registry=OneAtATime(programme.oracle.registry, lock), training=OneAtATime(programme.oracle.training, lock)
+            registry=OneAtATime(programme.oracle.registry, lock),
+            training=OneAtATime(programme.oracle.training, lock),
+            outcomes=OneAtATime(programme.oracle.outcomes, lock),
+            notifications=OneAtATime(programme.oracle.notifications, lock),
         )
         world = cast(World, PatientWorld(programme.world, self.counts))
         self.patient = replace(programme, world=world, oracle=cast(Any, oracle))
@@ -87,15 +90,19 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
+    def settle(self) -> None:
+        """Waits until all is dealt with that flowed. Do it before the clock moves on."""
+        self.programme.world.settle()
+        self._registry.learn_rejections()
+
     def assert_nothing_was_lost(self) -> int:
         """Everything that was accepted happened once, everywhere, in order. Gives the number of copies in Kafka."""
         world, oracle = self.programme.world, self.programme.oracle
-        world.settle()
-        self._registry.learn_rejections()
-        assert_tables_say_what_the_oracle_says(world, oracle)
-        for service in (REGISTRY, TRAINING):
-            assert_log_tells_the_story(world, oracle, service)
-        return sum(assert_kafka_holds_the_log(world, service) for service in (REGISTRY, TRAINING))
+        self.settle()
+        assert_tables_say_what_the_oracle_says(world, oracle, after_crashes=True)
+        for service in HOUSE:
+            assert_log_tells_the_story(world, oracle, service, after_crashes=True)
+        return sum(assert_kafka_holds_the_log(world, service) for service in HOUSE)
 
 
 # --- Who works --------------------------------------------------------------------------------------------------------

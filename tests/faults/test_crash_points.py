@@ -1,15 +1,16 @@
 """Processes that are killed (-9) at each place where it could hurt, while commands flow."""
 
 import json
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
 from deploy.demo.lists import ListSize, write_list
 from services.kit.crash import CRASH_POINTS
+from tests.faults.arming import armed, reached, wanted
 from tests.faults.conftest import plan
 from tests.faults.load import Load
 from tests.faults.supervisor import Supervisor
+from tests.faults.test_cases_and_messages import FALLING_DUE, OPENING_CASES
 from tests.journeys.oracle.lists import TargetingList, read_list
 from tests.journeys.programme import Programme
 from tests.support.world import REGISTRY
@@ -25,18 +26,18 @@ ARMED = {
 
 
 def test_every_crash_point_that_the_kit_names_is_tried() -> None:
-    assert {point.partition(":")[0] for points in ARMED.values() for point in points.split(",")} == CRASH_POINTS
+    everywhere = [*ARMED.values(), *OPENING_CASES.values(), *FALLING_DUE.values()]
+    assert {point.partition(":")[0] for points in everywhere for point in points.split(",")} == CRASH_POINTS
 
 
 def test_a_process_that_is_killed_at_any_point_loses_and_doubles_nothing(load: Load, tmp_path: Path) -> None:
     programme, world = load.programme, load.programme.world
     supervisor = Supervisor(world, {name: armed(tmp_path, name, points) for name, points in ARMED.items()})
-    wanted = {(name, point.partition(":")[0]) for name, points in ARMED.items() for point in points.split(",")}
     coming = a_list_of_more_households_than_one_transaction_takes(tmp_path)
     with supervisor.looking_after():
         with load.flowing():
             received = load.patient.send_list(coming)["snapshot"]
-            load.await_that("each point has killed its process", lambda: reached(tmp_path) >= wanted)
+            load.await_that("each point has killed its process", lambda: reached(tmp_path) >= wanted(ARMED))
             load.await_acts(20)
         programme.oracle.registry.list_received(received["snapshot_id"], coming, coming.path.name)
         world.settle()
@@ -68,17 +69,6 @@ def test_a_timer_that_is_killed_before_its_commit_does_its_work_once(load: Load,
     load.assert_nothing_was_lost()
     assert programme.oracle.registry.participants[ageing[0]]["status"] == "expired"
     assert programme.oracle.training.enrolments[cohort_id, waiting]["replaces"] == ageing[0]
-
-
-def armed(folder: Path, name: str, points: str) -> Mapping[str, str]:
-    marks = folder / name
-    marks.mkdir()
-    return {"ENTAS_CRASH_POINTS": points, "ENTAS_CRASH_ONCE_DIR": str(marks)}
-
-
-def reached(folder: Path) -> set[tuple[str, str]]:
-    """Process and point of each death."""
-    return {(mark.parent.name, mark.name) for mark in folder.glob("*/*")}
 
 
 def a_list_of_more_households_than_one_transaction_takes(folder: Path) -> TargetingList:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.journeys.oracle import Oracle
 from tests.journeys.oracle.lists import Family, TargetingList
-from tests.support.world import REGISTRY, TRAINING, Caller, World, wait_for
+from tests.support.world import NOTIFICATIONS, OUTCOMES, REGISTRY, SOURCES, TRAINING, Caller, World, wait_for
 
 PRIORITY = {
     "parts": [
@@ -31,7 +31,44 @@ COMPLETION = {"minimum_attendance_percent": 80, "maximum_attempts": 3}
 CONFIRMATION = {"days_before_start": 3}
 DECREE = "SK Kepala Balatkop 12/2024"
 
-DUKCAPIL = "partners.dukcapil"
+FOLLOW_UP_PLAN = {"months": [1, 3, 6, 12], "missed_after_days": 14}
+GRADUATION = {
+    "line_rupiah_per_person_month": 322_170,
+    "follow_ups_in_a_row": 2,
+    "minimum_livelihoods": 2,
+    "needs_required": ["food", "clean_water", "sanitation", "housing"],
+    "not_before_months": 6,
+}
+PUBLICATION = {"smallest_cell": 5}
+
+DUKCAPIL, DINKOP = "partners.dukcapil", "partners.dinkop"
+TAKEN_IN_BY = {DUKCAPIL: REGISTRY, DINKOP: OUTCOMES}
+
+_KINDS = {
+    "MentoringVisited": ("mentoring", "visited_on"),
+    "FinancingGranted": ("financing", "granted_on"),
+    "MarketAccessGranted": ("market_access", "granted_on"),
+    "AssistanceDelivered": ("assistance", "delivered_on"),
+    "MemberJoinedCooperative": ("cooperative_membership", "joined_on"),
+}
+"""What a report of support tells of, and the field that says when it was given."""
+
+
+Report = tuple[str, str, dict[str, Any]]
+"""The name of a fact of support, whose NIK, and what it says besides."""
+
+
+@dataclass
+class Bad:
+    """A message that cannot be taken in, because of these fields. What could not be read of it is not told back."""
+
+    type_: str
+    value: bytes
+    message_id: str | None
+    fields: list[str]
+    known_id: bool = True
+    known_type: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,8 +90,8 @@ class Programme:
 
     def adopt(self, service: str, kind: str, definition: dict[str, Any], source: str = DECREE) -> None:
         self.officer(service).tell("/rules", {"kind": kind, "definition": definition, "source": source})
-        teller = self.oracle.registry if service == REGISTRY else self.oracle.training
-        teller.rule_adopted(kind, definition, source)
+        tellers = {REGISTRY: self.oracle.registry, TRAINING: self.oracle.training, OUTCOMES: self.oracle.outcomes}
+        tellers[service].rule_adopted(kind, definition, source)
 
     # --- Lists --------------------------------------------------------------------------------------------------------
 
@@ -154,42 +191,53 @@ class Programme:
         if not tell[fact]():
             self._learn_rejection(places[0], message_id, f"entas.partners.{fact}.v1", ["national_id"])
 
-    def publish_what_cannot_be_taken(
-        self,
-        type_: str,
-        value: bytes,
-        message_id: str | None,
-        fields: list[str],
-        *,
-        known_id: bool = True,
-        known_type: bool = True,
-        **headers: str,
-    ) -> None:
-        """A message with faults in these fields. What could not be read of it is not told back either."""
-        place = self.publish(type_, "nobody", value, message_id, **headers)
+    def publish_what_cannot_be_taken(self, messages: Sequence[Bad], topic: str = DUKCAPIL) -> None:
+        """Each is rejected, and the partner is told why."""
+        places = [
+            self.publish(bad.type_, "nobody", bad.value, bad.message_id, topic=topic, **bad.headers) for bad in messages
+        ]
         self.world.settle()
-        self._learn_rejection(place, message_id if known_id else None, type_ if known_type else None, fields)
+        for place, bad in zip(places, messages, strict=True):
+            id_, type_ = bad.message_id if bad.known_id else None, bad.type_ if bad.known_type else None
+            self._learn_rejection(place, id_, type_, bad.fields, topic=topic)
 
-    def publish(self, type_: str, key: str, value: bytes, message_id: str | None, **headers: str) -> tuple[int, int]:
+    def publish(
+        self, type_: str, key: str, value: bytes, message_id: str | None, *, topic: str = DUKCAPIL, **headers: str
+    ) -> tuple[int, int]:
         """CloudEvents in Kafka's binary mode."""
         attributes = {
             "ce_specversion": "1.0",
             "ce_type": type_,
-            "ce_source": "urn:dukcapil",
+            "ce_source": SOURCES[topic],
             "content-type": "application/json",
         }
         attributes |= {} if message_id is None else {"ce_id": message_id}
-        return self.world.publish(DUKCAPIL, key, value, attributes | headers)
+        return self.world.publish(topic, key, value, attributes | headers)
 
     def _learn_rejection(
-        self, place: tuple[int, int], message_id: str | None, type_: str | None, fields: list[str]
+        self,
+        place: tuple[int, int],
+        message_id: str | None,
+        type_: str | None,
+        fields: list[str],
+        *,
+        topic: str = DUKCAPIL,
     ) -> None:
+        service, partner = TAKEN_IN_BY[topic], f"partner:{topic.removeprefix('partners.')}"
+
         def told() -> dict[str, Any] | None:
-            shown = self.world.caller(REGISTRY, "partner:dukcapil").pages("/rejections")
+            shown = self.world.caller(service, partner).pages("/rejections")
             return next((r for r in shown if (r["record_partition"], r["record_offset"]) == place), None)
 
         rejection = wait_for(f"the message at {place} is rejected", told)
-        self.oracle.registry.message_rejected(rejection["rejection_id"], message_id, type_, place, fields)
+        teller = self.oracle.registry if service == REGISTRY else self.oracle.outcomes
+        teller.message_rejected(rejection["rejection_id"], message_id, type_, place, fields)
+
+    def erase(self, person: str) -> None:
+        """Somebody wants to be forgotten."""
+        self.officer(REGISTRY).tell(f"/people/{person}/erasure", {"basis": "UU 27/2022 art. 8"})
+        self.world.settle()
+        self.oracle.registry.erased(person)
 
     # --- Training -----------------------------------------------------------------------------------------------------
 
@@ -259,6 +307,102 @@ class Programme:
         self.officer(TRAINING).tell(f"/cohorts/{cohort_id}/cancel", {"because": because})
         self.oracle.training.cancelled(cohort_id, because)
 
+    # --- What became of them ------------------------------------------------------------------------------------------
+
+    def record_follow_up(self, case_id: str, said: dict[str, Any], facilitator_id: str = "facilitator") -> None:
+        """`said` as a device sends it. Devices send twice what they got no answer to."""
+        facilitator = self.world.caller(OUTCOMES, facilitator_id)
+        for _ in range(2):
+            facilitator.tell(f"/cases/{case_id}/follow-ups", said)
+        self.oracle.outcomes.follow_up_recorded(case_id, said, facilitator_id)
+
+    def plan_business_unit(self, case_id: str, said: dict[str, Any]) -> str:
+        facilitator = self.world.caller(OUTCOMES, "facilitator")
+        unit_id = str(facilitator.tell(f"/cases/{case_id}/business-units", said)["unit_id"])
+        self.oracle.outcomes.business_unit_planned(case_id, unit_id, said)
+        return unit_id
+
+    def launch_business_unit(self, case_id: str, unit_id: str, said: dict[str, Any]) -> None:
+        facilitator = self.world.caller(OUTCOMES, "facilitator")
+        facilitator.tell(f"/cases/{case_id}/business-units/{unit_id}/launch", said)
+        self.oracle.outcomes.business_unit_launched(case_id, unit_id, said)
+
+    # --- What other agencies did --------------------------------------------------------------------------------------
+
+    def dinkop_supported(self, reports: Mapping[str, Report]) -> dict[str, str]:
+        """Reports by message id: the fact, whose NIK, and what it says. Each is published twice, and all are taken in.
+
+        Gives under which id each is known now. No two may say the same, or nobody could tell which is which.
+        """
+        self.publish_reports(reports)
+        self.world.settle()
+        return self.learn_interventions(reports)
+
+    def publish_reports(self, reports: Mapping[str, Report]) -> None:
+        for message_id, (fact, national_id, said) in reports.items():
+            value = json.dumps({"national_id": national_id, **said}).encode()
+            for _ in range(2):
+                self.publish(f"entas.partners.{fact}.v1", national_id, value, message_id, topic=DINKOP)
+
+    def learn_interventions(self, reports: Mapping[str, Report]) -> dict[str, str]:
+        known = set(self.oracle.outcomes.interventions)
+        shown = self.officer(OUTCOMES).pages("/interventions")
+        found = {_told_of(row): row["intervention_id"] for row in shown if row["intervention_id"] not in known}
+        wanted = {message_id: _report(fact, said) for message_id, (fact, _, said) in reports.items()}
+        ids = {message_id: found[_told_of(row)] for message_id, row in wanted.items()}
+        assert len(found) == len(set(ids.values())) == len(reports), "each message is one intervention"
+        for message_id, (_, national_id, _) in reports.items():
+            row = wanted[message_id]
+            self.oracle.outcomes.intervention_reported(ids[message_id], row, national_id)
+        return ids
+
+    def match_intervention(self, intervention_id: str, participant_id: str) -> None:
+        body = {"participant_id": participant_id}
+        self.officer(OUTCOMES).tell(f"/interventions/{intervention_id}/match", body)
+        self.oracle.outcomes.intervention_matched(intervention_id, participant_id, "programme")
+
+    def dismiss_intervention(self, intervention_id: str, because: str) -> None:
+        self.officer(OUTCOMES).tell(f"/interventions/{intervention_id}/dismissal", {"because": because})
+        self.oracle.outcomes.intervention_dismissed(intervention_id, because)
+
+    def cooperative_met(self, number: str, message_id: str, **said: Any) -> None:
+        value = json.dumps({"cooperative_number": number, **said}).encode()
+        for _ in range(2):
+            self.publish("entas.partners.AnnualMeetingHeld.v1", number, value, message_id, topic=DINKOP)
+        self.world.settle()
+        on = date.fromisoformat(said["held_on"])
+        village = said | {"area_code": _dotted(said["area_code"]), "held_on": on}
+        self.oracle.outcomes.annual_meeting_held(number, village)
+
+    # --- Who is told --------------------------------------------------------------------------------------------------
+
+    def adopt_template(self, said: dict[str, str]) -> None:
+        self.officer(NOTIFICATIONS).tell("/templates", said)
+        self.oracle.notifications.template_adopted(said)
+
+    def adopt_notification_rule(self, said: dict[str, Any]) -> None:
+        """`said`: a rule with all that it can say."""
+        self.officer(NOTIFICATIONS).tell("/rules", said)
+        self.oracle.notifications.rule_adopted(said)
+
+    def change_contact(self, subject_id: str, **said: Any) -> None:
+        answer = self.officer(NOTIFICATIONS).put(f"/contacts/{subject_id}", said)
+        assert answer.is_success, answer.text
+        self.oracle.notifications.contact_changed(subject_id, answer.json()["area_code"], said)
+
+
+def _report(fact: str, said: dict[str, Any]) -> dict[str, Any]:
+    """As the oracle wants it."""
+    kind, given_in = _KINDS[fact]
+    rest = {name: value for name, value in said.items() if name != given_in}
+    return {"kind": kind, "given_on": date.fromisoformat(said[given_in]), **rest}
+
+
+def _told_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells one intervention of the script from another."""
+    names = ("kind", "given_on", "amount_rupiah", "scheme", "cooperative_number")
+    return tuple(str(row.get(name)) for name in names)
+
 
 def _all_done(answer: dict[str, Any], items: int) -> dict[str, Any]:
     refused = [outcome for outcome in answer["outcomes"] if outcome["outcome"] != "done"]
@@ -268,6 +412,6 @@ def _all_done(answer: dict[str, Any], items: int) -> dict[str, Any]:
 
 
 def _dotted(code: str) -> str:
-    """52.01.01.2001 of 5201012001."""
+    """52.01.01.2001 of 5201012001, and 52.01.01 of 520101."""
     digits = code.replace(".", "")
-    return f"{digits[:2]}.{digits[2:4]}.{digits[4:6]}.{digits[6:]}"
+    return ".".join(filter(None, (digits[:2], digits[2:4], digits[4:6], digits[6:])))

@@ -11,6 +11,8 @@ Row = dict[str, Any]
 KABUPATEN, KECAMATAN = 5, 8
 """How many characters of an area code name it."""
 
+_JUDGED = ("completed", "not_completed")
+
 
 def registry_funnel(oracle: "Oracle") -> dict[str, Row]:
     """By kabupaten: who is listed, and how far the people have come."""
@@ -94,3 +96,38 @@ def _in(area: str, rows: Any) -> list[Row]:
 def _mean(scores: list[int | None]) -> float | None:
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known else None
+
+
+def what_became_of_them(oracle: "Oracle") -> dict[str, dict[str, int]]:
+    """By figure and kabupaten, where it is not 0: of people by where they live, of cases by where they lived then."""
+    registry, outcomes = oracle.registry, oracle.outcomes
+    listed = [row for row in registry.households.values() if row["status"] == "listed"]
+    people, cases, visits = registry.participants, outcomes.cases, outcomes.follow_ups.values()
+    places = [row for row in oracle.training.enrolments.values() if row["enrolled_at"] is not None]
+    of_cases = {case_id: row["area_code"] for case_id, row in cases.items()}
+    turned = {
+        standing: [row for row in cases.values() if any(turn["standing"] == standing for turn in row["turns"])]
+        for standing in ("graduated", "relapsed")
+    }
+    counted: dict[str, list[str]] = {
+        "households_listed": [row["area_code"] for row in listed],
+        "people_listed": [row["area_code"] for row in listed for _ in range(row["people"])],
+        "nominated": [row["area_code"] for row in people.values()],
+        "visited": [row["area_code"] for row in people.values() if row["visits"]],
+        "verified": [people[person]["area_code"] for person in outcomes.ever_verified()],
+        "verified_now": [row["area_code"] for row in people.values() if row["status"] == "verified"],
+        "rejected": [row["area_code"] for row in people.values() if row["rejection"]],
+        "enrolled": [row["area_code"] for row in places],
+        "confirmed": [row["area_code"] for row in places if row["confirmed_at"] is not None],
+        "withdrawn": [row["area_code"] for row in places if row["status"] == "withdrawn"],
+        **{status: [row["area_code"] for row in places if row["status"] == status] for status in _JUDGED},
+        "cases_open": [row["area_code"] for row in cases.values() if row["status"] == "open"],
+        "cases_closed": [row["area_code"] for row in cases.values() if row["status"] == "closed"],
+        "follow_ups_recorded": [row["area_code"] for row in visits if row["status"] == "recorded"],
+        "follow_ups_missed": [row["area_code"] for row in visits if row["status"] == "missed"],
+        "interventions": [of_cases[case_id] for case_id, _ in outcomes.on_cases],
+        "business_units_planned": [row["area_code"] for row in outcomes.units.values()],
+        "graduated_now": [row["area_code"] for row in cases.values() if row["standing"] == "graduated"],
+        **{standing: [row["area_code"] for row in rows] for standing, rows in turned.items()},
+    }
+    return {name: dict(Counter(area[:KABUPATEN] for area in areas)) for name, areas in counted.items()}

@@ -37,7 +37,9 @@ class Registry:
         self.source_ids: dict[str, str] = {}
         self.names: dict[str, str] = {}
         self.home_of: dict[str, str] = {}  # person -> household
+        self.phones: dict[str, str] = {}  # of participants, as visits found them
         self.addresses: dict[str, str | None] = {}  # where a household lives, as far as it is known
+        self._phones_seen: dict[tuple[str, str], str | None] = {}  # by visit
         self._lists: dict[str, TargetingList] = {}
 
     # --- Rules --------------------------------------------------------------------------------------------------------
@@ -119,20 +121,27 @@ class Registry:
         )
 
     def _who_may_be_listed(self, household_id: str, family: Family, new: dict[str, str]) -> dict[str, Person]:
-        """By id. Who is known keeps the id, and who is known to have left is not listed again."""
+        """By id. Who is known keeps the id, and who is known to have died is not listed again."""
         known = [who for home, who in self.members if home == household_id]
         by_nik = {self.national_ids[who]: who for who in known if self.national_ids.get(who)}
         by_source = {self.source_ids.get(who): who for who in known}
         found = {}
         for person in family.people:
             who = by_nik.get(person.national_id) or by_source.get(person.individual_id) or new.get(person.individual_id)
-            if who is not None and self.members.get((household_id, who), {}).get("left_because") is None:
+            left_because = self.members.get((household_id, who or ""), {}).get("left_because")
+            if who is not None and left_because in (None, "not_on_list"):
                 found[who] = person
         return found
 
     def _listed(self, household_id: str, family: Family, snapshot_id: str, people: dict[str, Person]) -> None:
-        self._story.tell(HOUSEHOLDS, household_id, "HouseholdListed")
         snapshot = self.snapshots[snapshot_id]
+        for (home, who), member in self.members.items():
+            if home == household_id and who not in people and member["left_because"] is None:
+                self._story.tell(HOUSEHOLDS, household_id, "MemberLeft")
+                member |= {"left_because": "not_on_list", "left_on": snapshot["dated"]}
+                self.households[household_id]["people"] -= 1
+                self._world.outcomes.household_stands(household_id)
+        self._story.tell(HOUSEHOLDS, household_id, "HouseholdListed")
         snapshot["listed"] += 1
         self.addresses[household_id] = family.address
         self.households[household_id] = {
@@ -167,6 +176,7 @@ class Registry:
                 "left_on": None,
                 "sealed": True,
             }
+        self._world.outcomes.household_stands(household_id, list(people))
 
     def _said_anew(self, household_id: str, family: Family, snapshot_id: str) -> None:
         household, snapshot = self.households[household_id], self.snapshots[snapshot_id]
@@ -177,6 +187,7 @@ class Registry:
         self._story.tell(HOUSEHOLDS, household_id, "HouseholdConfirmed" if same else "HouseholdRankChanged")
         household |= after | {"file_digest": snapshot["file_digest"], "file_row": family.row}
         household["previous_rank"] = before | {"dated": before["dated"].isoformat()}
+        self._world.outcomes.household_stands(household_id)
         if (snapshot["source"], family.family_id) not in self.family_of:
             # The source numbers it anew. What was known of its address is sealed with that, unless it has moved away.
             self._story.tell(HOUSEHOLDS, household_id, "HouseholdChanged")
@@ -208,7 +219,7 @@ class Registry:
         for person_id in person_ids:
             if person_id not in self.participants:
                 self._nominated(person_id)
-            self._story.tell(PARTICIPANTS, person_id, "VerificationAssigned")
+            version = self._story.tell(PARTICIPANTS, person_id, "VerificationAssigned")
             self.participants[person_id] |= {
                 "status": "assigned",
                 "facilitator_id": facilitator_id,
@@ -216,6 +227,7 @@ class Registry:
                 **dict.fromkeys(("visit_id", "visited_at", "finding", "willing"), None),
                 **dict.fromkeys(("can_leave_home", "situation_changed", "conditions"), None),
             }
+            self._world.notifications.visit_assigned(person_id, facilitator_id, due_on, version)
 
     def _nominated(self, person_id: str) -> None:
         self._story.tell(PARTICIPANTS, person_id, "ParticipantNominated")
@@ -232,6 +244,7 @@ class Registry:
             "sealed": True,
         }
         self.standings[person_id] = {"status": "nominated", "can_leave_home": False, "reachable": False}
+        self._world.outcomes.person_nominated(person_id)
 
     def visited(self, participant_id: str, visit: Row, facilitator_id: str) -> None:
         """`visit` is what the device sent. A copy of it changes nothing, and one from before the last is only kept."""
@@ -259,6 +272,9 @@ class Registry:
             "received_at": self._world.now,
             "sealed": any(visit.get(name) is not None for name in ("notes", "phone", "latitude", "longitude")),
         }
+        self._phones_seen[participant_id, visit["visit_id"]] = visit.get("phone")
+        self._world.outcomes.person_visited(participant_id, visit["visit_id"], seen["conditions"])
+        self._world.notifications.visit_no_longer_open(participant_id)
 
     def verified(self, participant_id: str) -> None:
         participant = self.participants[participant_id]
@@ -272,13 +288,18 @@ class Registry:
         self._put_in_line(participant)
         now_known = ("can_leave_home", "reachable", "verified_at", "expires_at")
         self.standings[participant_id] |= {"status": "verified"} | {name: participant[name] for name in now_known}
+        if phone := self._phones_seen[participant_id, participant["visit_id"]]:
+            self.phones[participant_id] = phone
+        self._world.outcomes.person_verified(participant_id)
 
     def rejected(self, participant_id: str, reason: str) -> None:
         self._story.tell(PARTICIPANTS, participant_id, "ParticipantRejected")
         ended = {"status": "rejected", "rejection": reason, "verified_at": None, "expires_at": None}
         self.participants[participant_id] |= ended
         self.standings[participant_id]["status"] = "rejected"
+        self._world.notifications.visit_no_longer_open(participant_id)
         self._world.training.loses_eligibility(participant_id, "no_longer_eligible")
+        self._world.outcomes.person_ended(participant_id)
 
     def corrected(self, person_id: str, name: str) -> None:
         """The name alone was wrong."""
@@ -286,6 +307,7 @@ class Registry:
         self._story.tell(HOUSEHOLDS, self.home_of[person_id], "MemberCorrected")
         if person_id in self.participants:
             self._story.tell(PARTICIPANTS, person_id, "ParticipantCorrected")
+            self._world.outcomes.person_corrected(person_id)
 
     def erased(self, person_id: str) -> None:
         """A participant is forgotten at their wish."""
@@ -296,7 +318,9 @@ class Registry:
         for visit in self._visits_of(person_id):
             visit["sealed"] = False
         self.standings[person_id]["status"] = "erased"
+        self.phones.pop(person_id, None)
         self._world.training.loses_eligibility(person_id, "no_longer_eligible")
+        self._world.outcomes.person_ended(person_id)
 
     def next_expiry(self) -> datetime | None:
         return min((participant["expires_at"] for participant in self._verified()), default=None)
@@ -351,10 +375,14 @@ class Registry:
         if member is None:
             return False
         household, person_id = self.households[member["household_id"]], member["person_id"]
-        if member["left_because"] is None:
+        if member["left_because"] == "not_on_list":
+            self._story.tell(HOUSEHOLDS, member["household_id"], "MemberLeft")
+            member |= {"left_because": "deceased", "left_on": died_on}
+        elif member["left_because"] is None:
             self._story.tell(HOUSEHOLDS, member["household_id"], "MemberLeft")
             member |= {"left_because": "deceased", "left_on": died_on}
             household["people"] -= 1
+            self._world.outcomes.household_stands(member["household_id"])
             if household["head_person_id"] == person_id:
                 household["head_person_id"] = None
             if household["people"] == 0 and household["status"] == "listed":
@@ -379,6 +407,7 @@ class Registry:
             self._story.tell(HOUSEHOLDS, member["household_id"], "HouseholdChanged")
             household["area_code"] = village
             self.addresses[household["household_id"]] = None
+            self._world.outcomes.household_stands(household["household_id"])
         for row in home:
             row["area_code"] = village
             if row["left_because"] is None:

@@ -146,6 +146,8 @@ class Training:
             "confirm_by": cohort["confirm_by"] if in_time else cohort["starts_on"] - timedelta(days=1),
             "enrolled_at": self._world.now,
         }
+        confirm_by = self.enrolments[row["cohort_id"], row["participant_id"]]["confirm_by"]
+        self._world.notifications.place_given(row["cohort_id"], row["participant_id"], confirm_by)
 
     def _pool_for(self, cohort: Row, area: str) -> list[str]:
         starts_at = beginning_of(cohort["starts_on"])
@@ -218,6 +220,7 @@ class Training:
             self._story.tell(COHORTS, cohort_id, "ParticipantWithdrawn")
             row = self.enrolments[cohort_id, participant_id]
             row |= {"status": "withdrawn", "withdrawn_because": reason, "sealed": noted}
+            self._world.notifications.place_lost(cohort_id, participant_id)
         cohort = self.cohorts[cohort_id]
         if cohort["status"] == "planned" and self._world.now < beginning_of(cohort["starts_on"]):
             self._fill_from_waitlist(cohort, leaving)
@@ -326,6 +329,8 @@ class Training:
             "not_completed": len(self._list_of(cohort_id, "not_completed")),
             "completed_on": self._today(),
         }
+        done = sorted(self._list_of(cohort_id, "completed"), key=lambda row: row["place"])
+        self._world.outcomes.cohort_completed(cohort_id, [row["participant_id"] for row in done])
 
     def _judge(self, cohort: Row, course: Row, row: Row) -> None:
         """Certificate and letter for who came to enough days and is competent; a letter for who only came."""
@@ -344,10 +349,12 @@ class Training:
             "certificate_number": number if why is None else None,
             "letter_number": f"SK.{number}" if came else None,
         }
-        facts = ["ParticipantCompleted" if why is None else "ParticipantNotCompleted"]
-        facts += ["CertificateIssued"] * ((why is None) + came)
-        for fact in facts:
-            self._story.tell(COHORTS, cohort["cohort_id"], fact)
+        self._story.tell(COHORTS, cohort["cohort_id"], "ParticipantNotCompleted" if why else "ParticipantCompleted")
+        self._world.notifications.training_ended(
+            cohort["cohort_id"], row["participant_id"], row["attendance_percent"], completed=why is None
+        )
+        for _ in range((why is None) + came):
+            self._story.tell(COHORTS, cohort["cohort_id"], "CertificateIssued")
 
     def _today(self) -> date:
         return self._world.now.astimezone(WITA).date()

@@ -1,17 +1,11 @@
-"""One programme from its list file to a completed cohort, through HTTP, the partner topic and time alone."""
+"""The programme from its list file to completed cohorts, chapter by chapter: the script of the journey's first half."""
 
-import base64
 import csv
 import json
-import re
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from contracts.topics import published_by
 from deploy.demo.lists import (
     Changes,
     Defect,
@@ -23,21 +17,9 @@ from deploy.demo.lists import (
     second_list,
     write_list,
 )
-from tests.journeys.evidence import (
-    assert_kafka_holds_the_log,
-    assert_log_tells_the_story,
-    assert_tables_say_what_the_oracle_says,
-)
-from tests.journeys.oracle import Oracle, figures
 from tests.journeys.oracle.lists import TargetingList, read_list
-from tests.journeys.programme import (
-    COMPLETION,
-    CONFIRMATION,
-    PRIORITY,
-    VERIFICATION,
-    Programme,
-)
-from tests.support.world import REGISTRY, TRAINING, World
+from tests.journeys.programme import COMPLETION, CONFIRMATION, PRIORITY, VERIFICATION, Bad, Programme
+from tests.support.world import NOTIFICATIONS, REGISTRY, TRAINING
 
 SIZE = ListSize("journey", households=200, people=932, villages_per_kabupaten=1)
 SEED = 7
@@ -51,30 +33,81 @@ CHANGES = Changes(rank_changed=30, delisted=9, added=5, renumbered=4)
 
 NOTE = "Catatan kunjungan rahasia"
 PHONE = "+62812555"
+CONTACTS = ("Lalu Pendamping", "Inaq Sahnun", "sahnun@contoh.id")
 
 
-def wita(month: int, day: int, hour: int = 9) -> datetime:
-    """A moment of 2024 by the clocks of Nusa Tenggara."""
-    return datetime(2024, month, day, hour, tzinfo=UTC) - timedelta(hours=8)
+def template(template_id: str, id_: str, en: str) -> dict[str, str]:
+    """With the text's first words as its subject."""
+    texts = {"subject_id": id_, "subject_en": en, "text_id": id_, "text_en": en}
+    return {"template_id": template_id} | {
+        name: text.split(" (")[0] if name.startswith("subject") else text for name, text in texts.items()
+    }
 
 
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programme]:
-    """The programme as it stands when everything has happened; the tests only look."""
-    begins_at = wita(4, 2)
-    with World(begins_at) as world:
-        world.start()
-        programme = Programme(world, Oracle(begins_at))
-        first, second, renumbered = the_lists(tmp_path_factory.mktemp("lists"))
-        the_list_comes_in(programme, first)
-        facilitators_visit(programme)
-        the_civil_registry_tells(programme, renumbered)
-        verifications_age(programme)
-        the_second_list_comes_in(programme, second)
-        cohorts = classes_are_planned_and_filled(programme)
-        places_are_given_up_and_taken(programme, *cohorts)
-        classes_are_held(programme, *cohorts)
-        yield programme
+def rule(rule_id: str, fact: str, template_id: str, *, to: str = "participant", **said: Any) -> dict[str, Any]:
+    return {
+        "rule_id": rule_id,
+        "fact": fact,
+        "recipient": to,
+        "template_id": template_id,
+        "channels": ["whatsapp", "sms", "email"],
+        "quiet_from": "20:00",
+        "quiet_until": "07:00",
+        "remind_days_before": None,
+        "tell_within_hours": 48,
+        "active": True,
+        "source": "project default",
+    } | said
+
+
+TEMPLATES = (
+    template(
+        "place",
+        "{name}, ada tempat untuk Anda di {course} (angkatan {cohort}, {venue}, mulai {starts_on}). Kabari kami sampai "
+        "{confirm_by}.",
+        "{name}, there is a place for you in {course} (cohort {cohort}, {venue}, from {starts_on}). Tell us by "
+        "{confirm_by}.",
+    ),
+    template(
+        "begins",
+        "{name}, {course} (di {venue}) mulai {starts_on}.",
+        "{name}, {course} (at {venue}) begins on {starts_on}.",
+    ),
+    template(
+        "completed",
+        "{name} lulus {course} (hadir {attendance_percent} persen).",
+        "{name} has completed {course} (attended {attendance_percent} per cent).",
+    ),
+    template(
+        "visit", "{name}: kunjungi {participant} (sampai {due_on}).", "{name}: visit {participant} (by {due_on})."
+    ),
+    template(
+        "follow-up",
+        "{name}: kunjungi {participant} lagi (bulan ke-{follow_up}, sampai {visit_by}).",
+        "{name}: visit {participant} again (month {follow_up}, by {visit_by}).",
+    ),
+    template(
+        "visited-soon",
+        "{name}, pendamping akan datang (sampai {visit_by}).",
+        "{name}, your facilitator will come (by {visit_by}).",
+    ),
+)
+RULES = (
+    rule("place", "training.ParticipantEnrolled", "place"),
+    rule("place-after-all", "training.ParticipantReplaced", "place"),
+    rule("early", "training.ParticipantEnrolled", "begins", remind_days_before=5, channels=["sms"]),
+    rule("begins", "training.ParticipantEnrolled", "begins", remind_days_before=2),
+    rule("begins-after-all", "training.ParticipantReplaced", "begins", remind_days_before=2),
+    rule("completed", "training.ParticipantCompleted", "completed", tell_within_hours=168),
+    rule("visit", "registry.VerificationAssigned", "visit", to="facilitator"),
+    rule("follow-up", "outcomes.FollowUpDue", "follow-up", to="facilitator", tell_within_hours=168),
+    rule("visited-soon", "outcomes.FollowUpDue", "visited-soon", channels=["sms", "whatsapp"]),
+)  # fmt: skip
+
+
+def wita(month: int, day: int, hour: int = 9, *, year: int = 2024) -> datetime:
+    """A moment by the clocks of Nusa Tenggara."""
+    return datetime(year, month, day, hour, tzinfo=UTC) - timedelta(hours=8)
 
 
 # --- What happens, chapter by chapter ---------------------------------------------------------------------------------
@@ -155,6 +188,21 @@ def visit_to(person: str, number: int) -> dict[str, Any]:
     return visit
 
 
+def messages_are_agreed_on(programme: Programme) -> None:
+    """From now on people are told. Whoever was sent to somebody's door before is not told of it any more."""
+    programme.until(wita(4, 26))
+    for template in TEMPLATES:
+        programme.adopt_template(template)
+    for rule in RULES:
+        programme.adopt_notification_rule(rule)
+    officer = programme.officer(NOTIFICATIONS)
+    assert officer.refused("/rules", RULES[0] | {"rule_id": "lists", "fact": "registry.HouseholdListed"}) == "bulk-fact"
+    number = "NIK Anda 5270 0141 0780 0000"
+    assert officer.refused("/templates", TEMPLATES[0] | {"text_id": number, "text_en": number}) == "template-unfit"
+    facilitator, phone = CONTACTS[0], f"{PHONE}99001"
+    programme.change_contact("staff:facilitator", name=facilitator, phone=phone, area_code="52", language="en")
+
+
 def the_civil_registry_tells(programme: Programme, to_be_renumbered: str) -> None:
     programme.until(wita(5, 2))
     people = programme.oracle.registry
@@ -179,11 +227,15 @@ def the_civil_registry_tells(programme: Programme, to_be_renumbered: str) -> Non
     programme.dukcapil("DeathRecorded", "5270000101700000", "nobody", died_on="2024-05-01")
     programme.dukcapil("HouseholdMoved", nik[child], "no-head", to_area_code="52.01.01.2002", moved_on="2024-04-20")
     death, known = "entas.partners.DeathRecorded.v1", json.dumps({"national_id": nik[verified[1]]}).encode()
-    programme.publish_what_cannot_be_taken(death, known, "no-day", ["died_on"])
-    programme.publish_what_cannot_be_taken(death, b"{", "broken", ["value"])
-    programme.publish_what_cannot_be_taken(death, known, nik[verified[1]], ["ce_id"], known_id=False)
-    programme.publish_what_cannot_be_taken("entas.partners.Birth.v1", known, "a-birth", ["ce_type"], known_type=False)
-    programme.publish_what_cannot_be_taken(death, known, "not-theirs", ["ce_source"], ce_source="urn:bappeda")
+    programme.publish_what_cannot_be_taken(
+        [
+            Bad(death, known, "no-day", ["died_on"]),
+            Bad(death, b"{", "broken", ["value"]),
+            Bad(death, known, nik[verified[1]], ["ce_id"], known_id=False),
+            Bad("entas.partners.Birth.v1", known, "a-birth", ["ce_type"], known_type=False),
+            Bad(death, known, "not-theirs", ["ce_source"], headers={"ce_source": "urn:bappeda"}),
+        ]
+    )
 
 
 def verifications_age(programme: Programme) -> None:
@@ -203,9 +255,7 @@ def verifications_age(programme: Programme) -> None:
     officer, (misspelt, forgotten) = programme.officer(REGISTRY), again[:2]
     officer.tell(f"/people/{misspelt}/corrections", {"name": "Sahnun Corrected"})
     programme.oracle.registry.corrected(misspelt, "Sahnun Corrected")
-    officer.tell(f"/people/{forgotten}/erasure", {"basis": "UU 27/2022 art. 8"})
-    programme.world.settle()
-    programme.oracle.registry.erased(forgotten)
+    programme.erase(forgotten)
 
 
 def the_second_list_comes_in(programme: Programme, second: TargetingList) -> None:
@@ -229,6 +279,7 @@ def classes_are_planned_and_filled(programme: Programme) -> tuple[str, str, str]
     programme.until(wita(7, 8))
     programme.adopt(TRAINING, "completion", COMPLETION, "Permenaker 6/2025, art. 33 (the model)")
     programme.adopt(TRAINING, "confirmation", CONFIRMATION, "project default")
+    people_say_how_they_want_to_be_told(programme)
     opened = programme.open_programme("Kecakapan hidup P3KE", "52", 2024)
     course = programme.define_course(
         opened,
@@ -285,6 +336,18 @@ def classes_are_planned_and_filled(programme: Programme) -> tuple[str, str, str]
     return big, small, spare
 
 
+def people_say_how_they_want_to_be_told(programme: Programme) -> None:
+    """Those who are first in line: they will have a place."""
+    starts = datetime(2024, 8, 11, 16, tzinfo=UTC)
+    first = [person for person in programme.oracle.training.pool(starts) if can_leave(programme, person)]
+    programme.change_contact(first[0], opted_out=True)
+    programme.change_contact(first[1], language="en", channels=["email", "sms"], email=CONTACTS[2])
+    programme.change_contact(first[2], language="en", phone=f"{PHONE}99002", channels=["sms"])
+    programme.change_contact(first[3], phone=f"{PHONE}99003", name=CONTACTS[1])
+    for number, person in enumerate(first[4:16]):
+        programme.change_contact(person, phone=f"{PHONE}991{number:02}")
+
+
 def places_are_given_up_and_taken(programme: Programme, big: str, small: str, spare: str) -> None:
     programme.until(wita(7, 20))
     placed = in_place_order(programme, big)
@@ -302,6 +365,7 @@ def places_are_given_up_and_taken(programme: Programme, big: str, small: str, sp
     nik = programme.oracle.registry.national_ids
     dies = next(person for person in placed[16:] if nik[person])
     programme.dukcapil("DeathRecorded", nik[dies], "death-4", died_on="2024-07-19")
+    programme.adopt_notification_rule(next(rule for rule in RULES if rule["rule_id"] == "early") | {"active": False})
     # 6 August: verifications of April are over. 9 August: who has not confirmed loses the place.
     programme.until(wita(8, 7))
     for person in in_place_order(programme, big, "enrolled")[:-2]:
@@ -458,154 +522,3 @@ def rows_rejected_for(planted: Planted) -> range:
     if planted.defect in (Defect.NIK_DISAGREES, Defect.DISAGREEING_FAMILY, Defect.DUPLICATE_FAMILY):
         return range(0)
     return range(planted.row, planted.row + planted.rows)
-
-
-# --- What must be true of it ------------------------------------------------------------------------------------------
-
-
-def test_every_table_says_what_the_oracle_says(programme: Programme) -> None:
-    assert_tables_say_what_the_oracle_says(programme.world, programme.oracle)
-
-
-@pytest.mark.parametrize("service", [REGISTRY, TRAINING])
-def test_every_stream_tells_what_happened_and_nothing_else(programme: Programme, service: str) -> None:
-    assert_log_tells_the_story(programme.world, programme.oracle, service)
-
-
-@pytest.mark.parametrize("service", [REGISTRY, TRAINING])
-def test_kafka_holds_every_event_of_the_log_and_proves_it(programme: Programme, service: str) -> None:
-    assert_kafka_holds_the_log(programme.world, service)
-
-
-def test_every_figure_of_the_api_is_the_oracles(programme: Programme) -> None:
-    world, oracle = programme.world, programme.oracle
-    auditor = {service: world.caller(service, "auditor") for service in (REGISTRY, TRAINING)}
-    (programme_id,) = oracle.training.programmes
-    shown = {
-        "registry's funnel": _by_area(auditor[REGISTRY].get("/funnel")),
-        "training's funnel": _by_area(auditor[TRAINING].get("/figures/funnel", programme=programme_id)),
-        "demand by kecamatan": _by_area(auditor[TRAINING].get("/demand", by="kecamatan")),
-        "demand by kabupaten": _by_area(auditor[TRAINING].get("/demand", by="kabupaten")),
-        "classes": {row["cohort_id"]: row for row in auditor[TRAINING].pages("/figures/cohorts")},
-    }
-    counted = {
-        "registry's funnel": figures.registry_funnel(oracle),
-        "training's funnel": figures.training_funnel(oracle, programme_id),
-        "demand by kecamatan": figures.demand(oracle, figures.KECAMATAN),
-        "demand by kabupaten": figures.demand(oracle, figures.KABUPATEN),
-        "classes": {cohort_id: figures.class_figures(oracle, cohort_id) for cohort_id in oracle.training.cohorts},
-    }
-    for name, rows in counted.items():
-        assert rows == {key: {at: shown[name][key][at] for at in rows[key]} for key in shown[name]}, name
-    pool = [row["participant_id"] for row in auditor[TRAINING].pages("/candidates")]
-    assert pool == oracle.training.pool(world.now)
-    for service in (REGISTRY, TRAINING):
-        log = auditor[service].get("/log/figures")
-        assert log["tables"] == {name: len(rows) for name, rows in oracle.tables(service).items()}
-        assert sum(log["events"].values()) == log["sealed"] == sum(map(len, oracle.story.of(service).values()))
-    (quota,) = auditor[TRAINING].get(f"/programmes/{programme_id}")["quotas"]
-    assert (quota["area_code"], quota["taken"]) == ("52.03", oracle.training.places_taken(programme_id, "52.03"))
-
-
-def _by_area(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {row["area_code"]: row for row in rows}
-
-
-def test_the_cohort_is_completed_and_everybody_in_it_has_an_end(programme: Programme) -> None:
-    """The story is worth comparing only if it was lived through: each way to get and to lose a place was taken."""
-    enrolments = programme.oracle.training.enrolments.values()
-    assert {row["status"] for row in enrolments} == {"completed", "not_completed", "withdrawn", "released"}
-    assert {row["not_completed_because"] for row in enrolments} >= {"attendance_too_low", "not_competent"}
-    assert {row["withdrawn_because"] for row in enrolments} >= {
-        *("cannot_leave_children", "illness", "work"),
-        *("not_confirmed", "verification_expired", "no_longer_eligible"),
-    }
-    assert sum(row["replaces"] is not None for row in enrolments) > 3
-    big = next(row for row in programme.oracle.training.cohorts.values() if row["capacity"] == 30)
-    shown = programme.officer(TRAINING).get(f"/cohorts/{big['cohort_id']}")
-    assert (shown["status"], shown["completed"] + shown["not_completed"]) == ("completed", shown["enrolled"])
-
-
-def test_names_are_shown_to_who_may_see_them_and_are_those_of_the_file(programme: Programme) -> None:
-    names = programme.oracle.registry.names
-    cohort_id = next(iter(programme.oracle.training.cohorts))
-    roster = programme.officer(TRAINING).get(f"/cohorts/{cohort_id}/roster")
-    assert len(roster) > 20
-    assert [row["name"] for row in roster] == [names.get(row["participant_id"]) for row in roster]
-    refused = programme.world.caller(TRAINING, "auditor").http.get(f"/cohorts/{cohort_id}/roster")
-    assert refused.status_code == 403
-
-
-def test_an_address_is_shown_as_long_as_the_household_lives_there(programme: Programme) -> None:
-    registry = programme.oracle.registry
-    moved = {home: address for home, address in registry.addresses.items() if address is None}
-    assert len(moved) > 1
-    settled = dict(list(registry.addresses.items())[:5])
-    for household_id, address in (moved | settled).items():
-        assert programme.officer(REGISTRY).get(f"/households/{household_id}")["address"] == address
-
-
-def test_a_district_sees_its_own_people_and_nobody_else(programme: Programme) -> None:
-    registry = programme.oracle.registry
-    district = programme.world.caller(REGISTRY, "district")
-    for path, key, rows in (
-        ("/households", "household_id", registry.households),
-        ("/participants", "participant_id", registry.participants),
-    ):
-        own = {id_ for id_, row in rows.items() if row["area_code"].startswith("52.71.")}
-        assert own
-        assert {row[key] for row in district.pages(path)} == own
-    stranger = next(id_ for id_, row in registry.participants.items() if row["area_code"].startswith("52.03."))
-    assert district.http.get(f"/participants/{stranger}").status_code == 404
-    mine = programme.world.caller(TRAINING, "district").pages("/candidates")
-    assert all(row["area_code"].startswith("52.71.") for row in mine)
-
-
-def test_problems_of_a_list_are_told_by_row_and_column(programme: Programme, tmp_path: Path) -> None:
-    registry = programme.oracle.registry
-    first = min(registry.snapshots.values(), key=lambda row: row["dated"])
-    shown = programme.officer(REGISTRY).pages(f"/snapshots/{first['snapshot_id']}/problems")
-    told = {(problem["row"], problem["column"], problem["code"]) for problem in shown}
-    summary = write_first_list(tmp_path / "the same again.csv")
-    planted = [planted for planted in summary.planted if planted.problem]
-    assert len(planted) == 12
-    assert told >= {(p.row, p.column, p.problem) for p in planted}
-
-
-def test_nothing_personal_stands_anywhere_in_the_clear(programme: Programme) -> None:
-    """Not in a log, on a topic of ours, in what a process writes or measures. The partner's own topic is its own."""
-    world = programme.world
-    clear = {file.name: file.read_text(errors="replace") for file in (world.folder / "logs").glob("*.log*")}
-    for service in (REGISTRY, TRAINING):
-        clear |= {f"metrics of {service}-{role}": world.metrics_of(f"{service}-{role}") for role in ("api", "worker")}
-        logged = world.rows(service, "SELECT * FROM log")
-        clear[f"log of {service}"] = "\n".join(f"{in_the_clear(bytes(row.pop('value')))} {row}" for row in logged)
-        for record in world.records([topic.name for topic in published_by(service)]):
-            said = f"{in_the_clear(record.value)} {record.key!r} {record.headers!r}\n"
-            clear[record.topic] = clear.get(record.topic, "") + said
-    assert len(clear) > 15
-    secrets = personal_texts(programme)
-    assert len(secrets) > 500
-    for place, text in clear.items():
-        assert not re.findall(r"5270[0-9]{12}", text), f"a national id or family card number in {place}"
-        folded = text.casefold()
-        found = [secret for secret in secrets if secret in folded and re.search(rf"\b{re.escape(secret)}\b", folded)]
-        assert not found, f"in {place}"
-
-
-def in_the_clear(value: bytes) -> str:
-    """A fact without what is sealed in it, which must be no text that anybody can read."""
-    fact = json.loads(value)
-    for sealed in fact.pop("personal", {}).values():
-        assert not base64.urlsafe_b64decode(sealed + "==").isascii()
-    return json.dumps(fact, ensure_ascii=False)
-
-
-def personal_texts(programme: Programme) -> set[str]:
-    """Names, addresses and whatever facilitators wrote, in small letters."""
-    texts = {NOTE, PHONE.removeprefix("+"), *programme.oracle.registry.names.values()}
-    for read in programme.lists:
-        with read.path.open(encoding="utf-8", newline="") as lines:
-            for cells in csv.DictReader(lines):
-                texts |= {cells["nama"], cells["kepala_keluarga"], cells["alamat"]}
-    return {text.casefold() for text in texts if len(text) > 4}
