@@ -311,9 +311,9 @@ FAULTS = (
     Fault(
         "graduation without enough follow-ups in a row",
         "services/outcomes/follow_ups/decisions.py",
-        "    if len(row) < terms.follow_ups_in_a_row or",
-        "    if not row or",
-        "tests/outcomes/test_follow_ups.py::test_two_good_visits_in_a_row_graduate_a_household_after_six_months",
+        "    return row if all(_meets(",
+        "    return row if any(_meets(",
+        "tests/outcomes/test_follow_ups.py::test_each_visit_of_the_row_has_to_meet_the_whole_rule",
     ),
     Fault(
         "a missed visit does not break the row",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as time_of_day
 from pathlib import Path
@@ -60,20 +60,18 @@ class Clock:
     async def settle(self) -> dict[str, datetime]:
         """Waits until every event has been sent and read and nothing is due now; gives what is due next, by service.
 
-        A reaction in one service may be news for the next: so all have to be quiet once for each service, in a row.
+        Facts flow one way, in the order in which the stack names its services: who comes before is quiet and stays so,
+        since only the clock and this script could wake it. So each is asked once it has heard all there is to hear.
         """
-        deadline, quiet, waiting = time.monotonic() + PATIENCE_SECONDS, 0, dict[str, str]()
-        while True:
-            # As long as some are busy, only those are asked: asking costs the workers time that they need.
-            states = await self._progress(waiting or self._stack.services)
-            waiting = {name: reason for name, state in states.items() if (reason := self._unsettled(state))}
-            quiet = 0 if waiting or len(states) < len(self._stack.services) else quiet + 1
-            if quiet >= len(states):
-                return {name: _instant(state["next_due"]) for name, state in states.items() if state["next_due"]}
-            if time.monotonic() > deadline:
-                raise DemoFailed(_stuck(self._stack, waiting))
-            if waiting:
+        deadline, due = time.monotonic() + PATIENCE_SECONDS, {}
+        for service in self._stack.services:
+            while reason := self._unsettled(state := await self._progress_of(service)):
+                if time.monotonic() > deadline:
+                    raise DemoFailed(_stuck(self._stack, service, reason))
                 await asyncio.sleep(_POLL_SECONDS)
+            if state["next_due"]:
+                due[service] = _instant(state["next_due"])
+        return due
 
     def _unsettled(self, state: Mapping[str, Any]) -> str | None:
         """What a worker still has to deal with."""
@@ -91,10 +89,6 @@ class Clock:
         if state["next_due"] and _instant(state["next_due"]) <= self.now:
             return f"something is due since {state['next_due']}"
         return None
-
-    async def _progress(self, services: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        names = list(services)
-        return dict(zip(names, await asyncio.gather(*map(self._progress_of, names)), strict=True))
 
     async def _progress_of(self, service: str) -> Mapping[str, Any]:
         address = self._stack.services[service].worker
@@ -132,8 +126,8 @@ def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _stuck(stack: RunningStack, waiting: Mapping[str, str]) -> str:
-    reasons = "; ".join(f"{name}: {reason} (log: {stack.log_of(name + '-worker')})" for name, reason in waiting.items())
+def _stuck(stack: RunningStack, service: str, reason: str) -> str:
     return (
-        f"After {PATIENCE_SECONDS:.0f} s the services have not dealt with everything. {reasons or 'They never rest.'}"
+        f"After {PATIENCE_SECONDS:.0f} s the services have not dealt with everything. {service}: {reason} "
+        f"(log: {stack.log_of(service + '-worker')})."
     )

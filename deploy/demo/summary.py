@@ -122,7 +122,7 @@ def show(console: Console, summary: Summary, stack: RunningStack) -> None:
         message_table(answers.year),
         rejection_table(summary),
         stage_table(summary.stages) if summary.stages else None,
-        log_table(answers.logs),
+        log_table(answers.logs, narrow=narrow),
         projection_table(answers.logs),
         memory_table(summary.peak_memory_megabytes),
         funnel_table(answers.funnel, narrow=narrow),
@@ -263,18 +263,20 @@ def stage_table(stages: Sequence[StageTime]) -> Table:
     return made
 
 
-def log_table(logs: Mapping[str, Json]) -> Table:
+def log_table(logs: Mapping[str, Json], *, narrow: bool = False) -> Table:
     made = table("Events in the logs")
     made.add_column("topic", no_wrap=True)
     made.add_column("events", justify="right")
     made.add_column("log", no_wrap=True)
     made.add_column("sealed", justify="right")
-    made.add_column("batches", justify="right")
-    made.add_column("root of the Merkle tree", no_wrap=True)
+    if not narrow:
+        made.add_column("batches", justify="right")
+    made.add_column("Merkle root" if narrow else "root of the Merkle tree", no_wrap=True)
     for name, log in logs.items():
-        seal = (name, f"{log['sealed']:,}", f"{log['batches']:,}", f"{(log['root'] or '')[:16]}…")
+        batches = [] if narrow else [f"{log['batches']:,}"]
+        seal = (name, f"{log['sealed']:,}", *batches, f"{(log['root'] or '')[: 8 if narrow else 16]}…")
         for number, (topic, events) in enumerate(log["events"].items()):
-            made.add_row(topic, f"{events:,}", *(seal if number == 0 else ("", "", "", "")))
+            made.add_row(topic, f"{events:,}", *(seal if number == 0 else [""] * len(seal)))
         made.add_section()
     return made
 

@@ -71,8 +71,13 @@ def written(folder: Path) -> dict[str, int]:
 
 def telling_numbers(files: Iterable[Path]) -> dict[str, int]:
     """Where national ids of the demo's people stand in files that are to hold none."""
-    found = {file.name: sum(len(_NATIONAL_ID.findall(line)) for line in file.open("rb")) for file in sorted(files)}
+    found = {file.name: _numbers_in(file) for file in sorted(files)}
     return {name: times for name, times in found.items() if times}
+
+
+def _numbers_in(file: Path) -> int:
+    with file.open("rb") as lines:
+        return sum(len(_NATIONAL_ID.findall(line)) for line in lines)
 
 
 # --- Counting ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from jsonschema import Draft7Validator
 from contracts.envelope import Envelope, Position, headers_of
 from contracts.service_documents import services
 from contracts.topics import TOPICS, heard_by, published_by
+from tests.support.tools import without
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT / "contracts" / "asyncapi"
@@ -28,7 +29,7 @@ ERROR = 0  # the parser's severities: 0 error, 1 warning, 2 information, 3 hint
 def parser() -> dict[str, str]:
     """An environment in which Node finds the parser: installed once from its lock file, under .local."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        without("node and npm are not installed")
+        without("node and npm are not installed", "the AsyncAPI documents")
     lock = (TOOL / "package-lock.json").read_bytes()
     home = ROOT / ".local" / "asyncapi-parser" / sha256(lock).hexdigest()[:16]
     if not home.exists():
@@ -47,18 +48,11 @@ def install(home: Path) -> None:
     )
     if done.returncode != 0:
         shutil.rmtree(unfinished)
-        without(f"npm could not install @asyncapi/parser:\n{done.stderr[-2000:]}")
+        without(f"npm could not install @asyncapi/parser:\n{done.stderr[-2000:]}", "the AsyncAPI documents")
     try:
         unfinished.rename(home)
     except OSError:
         shutil.rmtree(unfinished)  # Another run was faster.
-
-
-def without(reason: str) -> None:
-    """A check that needs npm is left out by name on a desk, and is an error where changes are judged."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}; CI has to check the AsyncAPI documents")
-    pytest.skip(reason)
 
 
 def errors(environment: dict[str, str], *documents: Path) -> list[str]:
@@ -151,7 +145,7 @@ def test_examples_fit_the_headers_and_the_payload_of_their_message(service):
 def test_a_missing_npm_skips_on_a_desk_and_fails_where_changes_are_judged(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="node and npm are not installed"):
-        without("node and npm are not installed")
+        without("node and npm are not installed", "the AsyncAPI documents")
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="CI has to check the AsyncAPI documents"):
-        without("node and npm are not installed")
+        without("node and npm are not installed", "the AsyncAPI documents")

@@ -350,7 +350,7 @@ def test_the_summary_shows_every_figure_and_fits(stack: RunningStack) -> None:
 def test_a_narrow_terminal_shows_every_table_whole(stack: RunningStack) -> None:
     tables = shown(summary(), stack, width=80).partition("The page that everybody may see")[0]
     assert all(len(row) <= 80 for row in tables.splitlines())
-    assert "…" not in tables.replace("ab" * 8 + "…", "")
+    assert "…" not in tables.replace("ab" * 4 + "…", "")
 
 
 def test_the_summary_names_nobody(stack: RunningStack) -> None:
@@ -442,6 +442,21 @@ def test_services_see_the_clock_that_the_demo_moves(stack: RunningStack) -> None
         clock._write(instant)
         assert seen.now() == clock.now == instant
     assert [path.name for path in stack.folder.glob("clock*")] == ["clock"]
+
+
+def test_the_clock_stops_at_what_is_due_and_in_services_that_have_time_at_the_end_of_the_week(
+    stack: RunningStack,
+) -> None:
+    clock = Clock(stack, None)  # type: ignore[arg-type]
+    monday, tuesday = datetime(2024, 8, 5, 10, 32, tzinfo=WITA), datetime(2024, 8, 6, 0, 0, tzinfo=WITA)
+    later, end = datetime(2024, 8, 30, 17, tzinfo=WITA), datetime(2024, 8, 16, 17, tzinfo=WITA)
+    due = {"registry": monday, "outcomes": tuesday, "training": later}
+    assert clock._stop(due, end) == monday
+    clock.by_the_week = frozenset({"registry"})
+    assert clock._stop(due, end) == tuesday
+    assert clock._stop({"registry": monday}, end) == datetime(2024, 8, 12, tzinfo=WITA)
+    assert clock._stop({"registry": monday}, tuesday) == tuesday
+    assert clock._stop({"training": later}, end) is None
 
 
 def test_a_refusal_names_what_where_why_and_the_log() -> None:

@@ -15,6 +15,7 @@ PLANTED = {
     "registry": ("services/registry/rules/decisions.py", "import services.registry.handlers"),
     "training": ("services/training/left_over.py", "import json"),
     "outcomes": ("services/outcomes/left_over.py", "import json"),
+    "notifications": ("services/notifications/left_over.py", "import json"),
     "concepts": ("services/training/rules/state.py", "import services.training.rules.decisions"),
     "decisions": ("services/training/rules/decisions.py", "import services.training.cohorts.queries"),
     "state": ("services/training/cohorts/state.py", "import services.training.classes.decisions"),

@@ -93,7 +93,7 @@ def support_of(programme: Programme, people: list[str]) -> dict[str, Report]:
     borne = programme.oracle.registry.national_ids
     known = [borne[who] for who in people if borne[who] and list(borne.values()).count(borne[who]) == 1]
     return {
-        f"support-{number}": ("MentoringVisited", nik, {"visited_on": f"2024-06-{number + 1:02}"})
+        f"support-{number}": ("MentoringVisited", nik, {"visited_on": f"{date(2024, 5, 1) + timedelta(days=number)}"})
         for number, nik in enumerate(known)
     }
 

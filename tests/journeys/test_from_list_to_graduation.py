@@ -117,20 +117,25 @@ def test_every_figure_of_what_became_of_them_is_the_oracles(programme: Programme
 
 
 def test_what_everybody_may_see_is_true_and_tells_of_nobody(programme: Programme) -> None:
-    """Without a log-in; the smallest cell is 5."""
+    """Without a log-in; the smallest cell is 5. Averages are rounded, to a thousand rupiah or a whole percent."""
     auditor, everybody = programme.world.caller(OUTCOMES, "auditor"), programme.world.anybody(OUTCOMES)
     shown, hidden = 0, 0
     for figure in everybody.get("/public/figures").json()["figures"]:
-        for by in figure["by"]:
+        # Of faults only those are told apart in public that have a word of their own.
+        for by in figure["by"] if figure["id"] != "message_faults" else ():
             public = everybody.get(f"/public/figures/{figure['id']}", params={"by": by}).json()
             exact = auditor.get(f"/figures/{figure['id']}", by=by)
             values = {part["key"]: part["value"] for part in exact["parts"]}
-            cells = [(cell, values.get(cell["key"]) or 0) for cell in public["parts"]]
+            cells = [(cell, values.get(cell["key"])) for cell in public["parts"]]
             for cell, value in [(public["total"], exact["total"]["value"]), *cells]:
-                assert cell["hidden"] == (cell["value"] is None)
-                assert cell["hidden"] or cell["value"] == value, (figure["id"], by, cell["key"])
-                assert cell["hidden"] or figure["unit"] not in ("people", "households") or not 0 < value < 5
-                shown, hidden = shown + (cell["value"] not in (None, 0)), hidden + cell["hidden"]
+                if cell["value"] is None:
+                    hidden += cell["hidden"]
+                    continue
+                shown += cell["value"] != 0
+                rounding = {"rupiah": 500, "percent": 0.5, "points": 0.5}.get(figure["unit"], 0)
+                assert not cell["hidden"]
+                assert abs(cell["value"] - (value or 0)) <= rounding, (figure["id"], by, cell["key"])
+                assert figure["unit"] not in ("people", "households") or value not in range(1, 5)
     assert shown > 50
     assert hidden > 50
 
@@ -274,8 +279,11 @@ def test_nothing_personal_stands_anywhere_in_the_clear(programme: Programme) -> 
     assert len(secrets) > 500
     for place, text in clear.items():
         assert not re.findall(r"5270[0-9]{12}", text), f"a national id or family card number in {place}"
+        assert PHONE.removeprefix("+") not in text, f"a telephone number in {place}"
         folded = text.casefold()
-        found = [secret for secret in secrets if secret in folded and re.search(rf"\b{re.escape(secret)}\b", folded)]
+        words = set(re.findall(r"\w+", folded))
+        possible = [secret for secret in secrets if words.issuperset(re.findall(r"\w+", secret))]
+        found = [secret for secret in possible if re.search(rf"\b{re.escape(secret)}\b", folded)]
         assert not found, f"in {place}"
 
 
@@ -289,7 +297,7 @@ def in_the_clear(value: bytes) -> str:
 
 def personal_texts(programme: Programme) -> set[str]:
     """Names, addresses and whatever facilitators wrote, in small letters."""
-    texts = {NOTE, PHONE.removeprefix("+"), *until.CONTACTS, *programme.oracle.registry.names.values()}
+    texts = {NOTE, *until.CONTACTS, *programme.oracle.registry.names.values()}
     for read in programme.lists:
         with read.path.open(encoding="utf-8", newline="") as lines:
             for cells in csv.DictReader(lines):

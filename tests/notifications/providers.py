@@ -64,11 +64,15 @@ class MailServer:
         if self._server is None:
             return
         self._server.close()
-        for transport in list(self._transports):
-            transport.abort()
+        self.break_off()
         await self._server.wait_closed()
         self._server = None
         await asyncio.sleep(0.01)  # What is broken off ends in the loop's next rounds.
+
+    def break_off(self) -> None:
+        """Every connection is lost, whatever was being said."""
+        for transport in list(self._transports):
+            transport.abort()
 
     def _session(self) -> SMTP:
         self.sessions += 1

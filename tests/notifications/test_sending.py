@@ -381,6 +381,20 @@ async def test_a_sender_that_is_broken_is_an_alarm_and_holds_up_nobody_else(noti
     assert "Lestari" not in lines.read()
 
 
+async def test_a_message_that_cannot_be_decided_on_holds_up_no_other(notifications: Notifications):
+    people = [f"p{n}" for n in range(12)]
+    await notifications.told(*(nominated(p, phone=f"+62811000000{n:02}") for n, p in enumerate(people)), planned())
+    await notifications.told(*(enrolled(person, place) for place, person in enumerate(people, 1)))
+    await notifications.pool.execute("UPDATE person SET sealed_by = 'another-event' WHERE participant_id = 'p5'")
+    with logged() as lines:
+        async with notifications.sending():
+            await eventually(lambda: _sent(notifications, 11), seconds=20)
+            await eventually(notifications.nothing_is_due, seconds=20)
+    assert "a message cannot be decided on" in lines.read()
+    assert (await notifications.statuses())["enrolment", "p5"] == ("requested", None)
+    assert await notifications.next_due() == NOW + timedelta(minutes=10)
+
+
 # --- Many -------------------------------------------------------------------------------------------------------------
 
 

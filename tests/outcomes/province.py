@@ -8,12 +8,11 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 
 from contracts import areas
-from contracts.areas import NTB
 from contracts.envelope import Event
 from contracts.outcomes import (
     AnnualMeetingRecorded,
@@ -316,8 +315,8 @@ def _of_the_field(fate: Fate) -> Iterator[Event]:
     if fate.visited:
         yield VisitRecorded(
             participant_id=fate.person, visit_id=f"visit-of-{fate.person}", area_code=fate.village,
-            facilitator_id="pendamping-1", captured_at=BEFORE, received_at=BEFORE, finding=Finding.MATCHED, willing=True,
-            can_leave_home=True, situation_changed=False, reachable=True, personal={},
+            facilitator_id="pendamping-1", captured_at=BEFORE, received_at=BEFORE, finding=Finding.MATCHED,
+            willing=True, can_leave_home=True, situation_changed=False, reachable=True, personal={},
         )  # fmt: skip
     if fate.verified:
         yield verified(fate.person, area_code=fate.village)
@@ -417,9 +416,9 @@ def _recorded(fate: Fate, visit: Visit) -> FollowUpRecorded:
     return FollowUpRecorded(
         case_id=fate.person, follow_up=visit.months, visit_id=f"v-{fate.person}-{visit.months}",
         facilitator_id="pendamping-1", captured_at=_noon(visit.due_on), received_at=_noon(visit.due_on), late=False,
-        people=4, income=tuple(IncomeSource(livelihood=k, monthly_rupiah=r) for k, r in zip(kinds, shares, strict=True)),
-        needs=tuple(NeedMet(need=need, met=need in visit.needs) for need in BasicNeed), against_line=against, rule=RULE,
-        personal={},
+        people=4, against_line=against, rule=RULE, personal={},
+        income=tuple(IncomeSource(livelihood=k, monthly_rupiah=r) for k, r in zip(kinds, shares, strict=True)),
+        needs=tuple(NeedMet(need=need, met=need in visit.needs) for need in BasicNeed),
     )  # fmt: skip
 
 
@@ -448,16 +447,37 @@ def _noon(day: date) -> datetime:
 # --- The rows of these facts ------------------------------------------------------------------------------------------
 
 
+class Written:
+    """What would be written to a database; to be written to as many as a test run needs."""
+
+    def __init__(self) -> None:
+        self.statements: list[tuple[Any, ...]] = []
+
+    async def execute(self, *statement: Any) -> None:
+        self.statements.append(statement)
+
+
+_WRITTEN: dict[int, Written] = {}
+
+
 async def settle(of: Province, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     """Folds the facts and writes the rows, as if they had come in one by one; and how far everything was read."""
-    story = Scenario(TABLES)
+    if id(of) not in _WRITTEN:
+        _WRITTEN[id(of)] = await _folded(of)
+    async with pool.acquire() as connection, connection.transaction():
+        for statement in _WRITTEN[id(of)].statements:
+            await connection.execute(*statement)
+        await _settle_homes(of, connection)
+        await _read_up_to(connection)
+
+
+async def _folded(of: Province) -> Written:
+    story, written = Scenario(TABLES), Written()
     for instant, fact in facts(of):
         story.now = instant
         story.fold(fact)
-    async with pool.acquire() as connection, connection.transaction():
-        await story.rows.write(connection)
-        await _settle_homes(of, connection)
-        await _read_up_to(connection)
+    await story.rows.write(cast(Any, written))
+    return written
 
 
 async def _settle_homes(of: Province, connection: Any) -> None:

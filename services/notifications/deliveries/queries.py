@@ -24,6 +24,22 @@ async def wanted_about(connection: Connection, streams: Collection[str]) -> froz
 # --- For sending ------------------------------------------------------------------------------------------------------
 
 
+async def is_something_due(connection: Connection, now: datetime) -> bool:
+    """Whether a message's time has come, though it may have been put off. Asked often: one look into an index."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT
+            FROM delivery
+            WHERE status = 'requested'
+              AND next_at <= $1
+        )
+        """,
+        now,
+    )
+    return found
+
+
 async def due(connection: Connection, now: datetime, free: Mapping[Channel, int]) -> list[str]:
     """Ids of messages whose time has come, locked: for each channel as many as it has free slots.
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from contracts.envelope import Event
 from contracts.notifications import Channel, FailureReason
 from services.kit.backoff import Backoff
+from services.kit.causes import told
 from services.kit.jobs import JobContext
 from services.kit.outages import OUTAGES
 from services.kit.rows import Connection
@@ -37,9 +38,10 @@ from services.notifications.wita import after_quiet_hours
 
 _log = structlog.get_logger(__name__)
 
-IDLE_SECONDS = 0.25
+IDLE_SECONDS = 0.1
 LOOK_AROUND_SECONDS = 2.0
 LEFT_BEHIND_AT_ONCE = 100
+SET_ASIDE = timedelta(minutes=10)  # by the programme's clock
 LEAVE_SECONDS = 2.0  # for what is under way when the process ends
 
 
@@ -66,9 +68,9 @@ class Seat:
     name: str
     connection: Connection
 
-    async def hold(self) -> None:
+    async def sees_something_due(self, now: datetime) -> bool:
         """Raises an outage if the connection is gone: others take what this worker was sending for left behind."""
-        await self.connection.execute("SELECT 1")
+        return await queries.is_something_due(self.connection, now)
 
 
 @asynccontextmanager
@@ -90,28 +92,35 @@ class Desk:
     seat: Seat
     _under_way: set["asyncio.Task[None]"] = field(default_factory=set)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _defect: BaseException | None = None
+    _singly: int = 0  # so many of the next messages are taken one by one
 
     async def work(self) -> None:
         stopping, look_around_at = self.context.stopping, 0.0
         try:
             while not stopping.is_set():
-                await self.seat.hold()
+                if self._defect is not None:
+                    raise self._defect
+                self._freed.clear()
+                is_due = await self.seat.sees_something_due(self.context.workplace.now())
                 if monotonic() >= look_around_at:
                     await self._take_up_what_was_left_behind()
                     look_around_at = monotonic() + LOOK_AROUND_SECONDS
-                self._freed.clear()
-                if not await self._start_what_is_due():
+                if not (is_due and await self._start_what_is_due()):
                     await first_of(self._freed.wait(), stopping, seconds=IDLE_SECONDS)
         finally:
             await self._leave()
 
     async def _leave(self) -> None:
-        """Gives what is under way a moment to end and be recorded; what does not is found left behind."""
-        if self._under_way:
-            _, late = await asyncio.wait(self._under_way, timeout=LEAVE_SECONDS)
-            for task in late:
+        """What is under way ends and is recorded first, though the database be away for long; if the process is told
+        to stop it has a moment only, and what does not end is found left behind."""
+        under_way = [*self._under_way]
+        if under_way:
+            await first_of(asyncio.wait(under_way), self.context.stopping)
+            await asyncio.wait(under_way, timeout=LEAVE_SECONDS)
+            for task in self._under_way:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -120,17 +129,22 @@ class Desk:
         free = {channel: slots for channel, lane in self.lanes.items() if (slots := lane.free())}
         if not free:
             return False
-        batch = Batch(self.lanes)
+        batch, ids = Batch(self.lanes), []
         try:
             async with self.context.transaction(self.seat.name) as tx:
                 ids = await queries.due(tx.connection, tx.now, free)
+                ids = ids[:1] if self._singly else ids
                 if ids:
                     await batch.decide(tx, ids)
-        except BaseException:
+        except BaseException as error:
             batch.give_back()
-            raise
+            if isinstance(error, OUTAGES) or not (ids and isinstance(error, Exception)):
+                raise
+            await self._set_aside(ids, error)
+            return True
+        self._singly = max(0, self._singly - 1)
         for lane, letter in batch.letters:
-            task = asyncio.create_task(self._ask(lane, letter))
+            task = asyncio.create_task(self._send(lane, letter))
             self._under_way.add(task)
             task.add_done_callback(self._ended)
         return bool(ids)
@@ -139,15 +153,32 @@ class Desk:
         self._under_way.discard(task)
         self._freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # What was not recorded is found left behind, by this worker's next seat or by another's.
-            _log.error("an attempt could not be recorded", error=type(error).__name__)
+            # A defect of ours. What was not recorded is found left behind once this seat is given up.
+            self._defect = error
+
+    async def _set_aside(self, ids: Sequence[str], error: Exception) -> None:
+        """A message that cannot be decided on, which is a defect of ours, does not hold up the others: the batch is
+        taken one by one, and that one comes again later."""
+        if len(ids) > 1:
+            self._singly = len(ids)
+            return
+        _log.error("a message cannot be decided on", notification_id=ids[0], error=told(error, plain=True))
+        async with self.context.transaction(self.seat.name) as tx:
+            await queries.put_off(tx.connection, {ids[0]: tx.now + SET_ASIDE}, {})
 
     # --- asking and recording -----------------------------------------------------------------------------------------
 
-    async def _ask(self, lane: Lane, letter: Letter) -> None:
-        self.context.crash_point("sending-started-not-sent")
-        outcome = await lane.ask(letter)
-        self.context.crash_point("sent-not-recorded")
+    async def _send(self, lane: Lane, letter: Letter) -> None:
+        try:
+            self.context.crash_point("sending-started-not-sent")
+            outcome = await lane.ask(letter)
+            self.context.crash_point("sent-not-recorded")
+            await self._record_in_the_end(letter, outcome)
+        finally:
+            lane.give_back()
+
+    async def _record_in_the_end(self, letter: Letter, outcome: Outcome) -> None:
+        """However long the database is away, unless the process is told to stop."""
         backoff = Backoff()
         while True:
             try:

@@ -58,14 +58,15 @@ class Lane:
         return max(0, (1 if self._troubled else self._at_once) - self._under_way)
 
     def take(self) -> bool:
-        """A slot for one message, if there is one; `ask` gives it back."""
+        """A slot for one message, if there is one: until it is recorded what became of it, so that no more are in doubt
+        when this process dies."""
         if self.free() == 0:
             return False
         self._under_way += 1
         return True
 
     def give_back(self) -> None:
-        """For a message that has a slot and does not start after all."""
+        """The slot is free for the next message."""
         self._under_way -= 1
 
     async def ask(self, letter: Letter) -> Outcome:
@@ -76,8 +77,6 @@ class Lane:
             # Its text could quote the letter.
             _log.error("a sender failed", channel=self.channel, error=told(error, plain=True))
             outcome = Outcome(Ending.UNCLEAR)
-        finally:
-            self._under_way -= 1
         attempts.labels(self.channel, outcome.ending).inc()
         self._learn(outcome.ending)
         return outcome

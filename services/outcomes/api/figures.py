@@ -173,7 +173,8 @@ def part_name(key: str, called: Mapping[str, Text]) -> Text | None:
         return None
     if key in called:
         return called[key]
-    if areas.is_known(key):
+    # Figures are told apart by kabupaten and kecamatan, never by province: "12" is a follow-up after 12 months.
+    if "." in key and areas.is_known(key):
         return Text(id=areas.short_name(key), en=areas.short_name(key))
     return names.name_of(key)
 

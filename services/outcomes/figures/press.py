@@ -101,6 +101,7 @@ async def _read(db: Reads, now: datetime) -> tuple[Raw, list[Class]]:
         averages=averages,
         open={f.id: await _open(db, f.id, now) for f in FIGURES.values() if isinstance(f.public, Open)},
         classes=tuple(publication.Class(c.cohort_id, c.course_id, c.mode) for c in classes),
+        kecamatan=publication.every_kecamatan(),
     )
     return raw, classes
 

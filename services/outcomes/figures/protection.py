@@ -149,6 +149,7 @@ class _Guard:
     hidden: set[tuple[Node, str]] = field(init=False, default_factory=set)
     rows: dict[Node, dict[str, int]] = field(init=False, default_factory=dict)
     parts: dict[Node, list[Node]] = field(init=False, default_factory=dict)  # the leaves of each part
+    beside: dict[frozenset[Node], list[Node]] = field(init=False, default_factory=dict)  # leaves of the same parts
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -162,6 +163,7 @@ class _Guard:
                 for name in names:
                     row[name] += held.counts[name]
                 self.parts.setdefault(node, []).append(leaf)
+            self.beside.setdefault(held.above, []).append(leaf)
         self.whole = {leaf: held.above | {leaf} for leaf, held in self.leaves.items()}
 
     def cells(self) -> dict[Node, dict[str, int | None]]:
@@ -238,20 +240,29 @@ class _Guard:
         return frozenset(gained)
 
     def _moves(self, secret: _Secret, *, among_hidden: bool) -> Iterator[_Move]:
-        """Moves into the part and out of it; `among_hidden`: only between leaves where the column is hidden already."""
+        """Moves into the part and out of it; `among_hidden`: only where the column is hidden already."""
         for name in (secret.column, secret.held_by):
             if name is None or not self._is_hidden(secret.node, name):
                 continue
-            leaves = [leaf for leaf in self.leaves if not among_hidden or self._is_hidden(leaf, name)]
-            outside = [leaf for leaf in leaves if secret.node not in self.whole[leaf]]
-            for here in leaves:
-                if secret.node not in self.whole[here]:
+            for here in self.parts[secret.node]:
+                if among_hidden and not self._is_hidden(here, name):
                     continue
-                for there in outside:
+                for there in self._others(here, name if among_hidden else None):
+                    if secret.node in self.whole[there]:
+                        continue
                     for to, of in ((here, there), (there, here)):
                         columns = self._moved_with(to, of, name)
                         if secret.changes(columns):
                             yield _Move(to, of, columns)
+
+    def _others(self, here: Node, hidden: str | None) -> Iterator[Node]:
+        """The other leaves, those in the same larger parts first; only those between which a column is hidden."""
+        above = self.leaves[here].above
+        for beside in sorted(self.beside, key=lambda other: other != above):
+            if hidden is None or all(self._is_hidden(node, hidden) for node in above ^ beside):
+                for there in self.beside[beside]:
+                    if there != here and (hidden is None or self._is_hidden(there, hidden)):
+                        yield there
 
     def _moved_with(self, to: Node, of: Node, name: str) -> frozenset[str]:
         """The columns that change if one person of a column moves: where it is full there, and where all are inside."""

@@ -50,7 +50,13 @@ class Raw:
     of_each: Mapping[str, Mapping[str, Mapping[str, int]]]  # by dimension, part and name
     averages: Mapping[str, Mapping[str, Any]]  # by part ("" is the whole) and figure; shown with what they are of
     open: Mapping[str, Mapping[str, int]]  # by figure and part ("" is the whole); says nothing of people
-    classes: tuple[Class, ...] = ()
+    classes: tuple[Class, ...]
+    kecamatan: tuple[AreaCode, ...]  # those that are named even when nobody is in them
+
+
+def every_kecamatan() -> tuple[AreaCode, ...]:
+    """Of NTB, which the programme serves."""
+    return tuple(kecamatan for kabupaten in areas.children(areas.NTB) for kecamatan in areas.children(kabupaten))
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ def _group(
         assert count.of_each is not None
         for part in each[count.of_each] if each else ():
             columns.append(count.column(part))
-            totals[count.named(part)] = raw.of_each[count.of_each].get(part, {}).get(count.name, 0)
+            totals[count.named(part)] = raw.of_each.get(count.of_each, {}).get(part, {}).get(count.name, 0)
     return protect(columns, totals, {name: _with(leaves, columns) for name, leaves in breakdowns.items()}, smallest)
 
 
@@ -241,10 +247,9 @@ def _parted(raw: Raw, count: Count, smallest: int, *, hidden: bool) -> dict[str,
 
 
 def _areas(raw: Raw) -> dict[str, Leaf]:
-    """Every kecamatan of NTB, and those elsewhere that occur. Who is known of less exactly is in a part of its own."""
-    every = {kecamatan for kabupaten in areas.children(areas.NTB) for kecamatan in areas.children(kabupaten)}
+    """The kecamatan, and others that occur. Who is known of less exactly is in a part of its own."""
     found: dict[str, Leaf] = {}
-    for code in sorted(every | raw.by_kecamatan.keys()):
+    for code in sorted({*raw.kecamatan, *raw.by_kecamatan}):
         kabupaten = code[:5]
         exact = len(code) == len("52.01.01")
         above = frozenset({kabupaten}) if len(kabupaten) == len("52.01") else frozenset[str]()

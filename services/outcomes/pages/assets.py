@@ -27,7 +27,7 @@ def _read(file: str) -> Asset:
 
 
 def _edition() -> str:
-    """Another one for each version of what makes the pages: nobody's browser keeps an older one for the same figures."""
+    """Changes with whatever makes the pages: then no browser goes on showing an older one for the same figures."""
     digest = hashlib.sha256()
     for path in sorted(_FOLDER.parent.rglob("*")) + sorted(_FOLDER.parents[1].joinpath("figures").glob("*.py")):
         if path.suffix in (".py", ".html", ".css", ".js"):
