@@ -13,14 +13,18 @@ Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:@
 
 
 def _e164(text: str) -> str:
-    """+6281234567890 of 0812-3456-7890, 62812… and the like. The number itself stays out of the message."""
+    """+6281234567890 of 0812-3456-7890, 62812… and the like. The number itself stays out of the message.
+
+    The library takes up to 17 digits of an Indonesian number for possible, and so a NIK too: E.164 has at most 15.
+    """
     try:
         number = phonenumbers.parse(text, "ID")
     except phonenumbers.NumberParseException:
         raise ValueError("this is no telephone number, such as 0812-3456-7890") from None
-    if not phonenumbers.is_possible_number(number):
+    told = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if not phonenumbers.is_possible_number(number) or len(told) > len("+") + 15:
         raise ValueError("this is no telephone number, such as 0812-3456-7890")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return told
 
 
 Phone = Annotated[str, Field(max_length=40), AfterValidator(_e164)]
