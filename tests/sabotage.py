@@ -379,14 +379,14 @@ FAULTS = (
         "                    await batch.decide(tx, ids)\n"
         "                for lane, letter in batch.letters:\n"
         "                    await lane.sender.send(letter)\n",
-        "tests/notifications/test_sending.py",
+        "tests/notifications/test_sending.py::test_in_doubt_another_provider_is_never_asked_again",
     ),
     Fault(
         "a mail server is asked again after a crash",
         "services/notifications/senders/smtp.py",
         "    repeatable = False\n",
         "    repeatable = True\n",
-        "tests/notifications/test_sending.py",
+        "tests/notifications/test_outages.py::test_a_mail_server_dies_in_the_middle",
     ),
     Fault(
         "people are woken by a message",

@@ -63,9 +63,12 @@ class Clock:
         Facts flow one way, in the order in which the stack names its services: who comes before is quiet and stays so,
         since only the clock and this script could wake it. So each is asked once it has heard all there is to hear.
         """
-        deadline, due = time.monotonic() + PATIENCE_SECONDS, {}
+        due = {}
         for service in self._stack.services:
+            deadline, before = time.monotonic() + PATIENCE_SECONDS, None
             while reason := self._unsettled(state := await self._progress_of(service)):
+                if reason != before:  # It gets on, however long it takes.
+                    deadline, before = time.monotonic() + PATIENCE_SECONDS, reason
                 if time.monotonic() > deadline:
                     raise DemoFailed(_stuck(self._stack, service, reason))
                 await asyncio.sleep(_POLL_SECONDS)
@@ -128,6 +131,6 @@ def _instant(text: str) -> datetime:
 
 def _stuck(stack: RunningStack, service: str, reason: str) -> str:
     return (
-        f"After {PATIENCE_SECONDS:.0f} s the services have not dealt with everything. {service}: {reason} "
+        f"For {PATIENCE_SECONDS:.0f} s the services have not got on with what is to be dealt with. {service}: {reason} "
         f"(log: {stack.log_of(service + '-worker')})."
     )

@@ -81,8 +81,8 @@ async def hear_of_deaths_and_moves(play: Play) -> None:
         tally.households[at_level(villages[person.person_id], Level.KABUPATEN)] += 1
         tally.moved(person.person_id, at_level(villages[person.person_id], Level.KABUPATEN))
     play.telling.mind(
-        f"of people who are followed, {len(fates.died)} died and {len(fates.moved_away)} moved away, so their cases "
-        f"close; {len(fates.moved_within)} moved within NTB and is followed as before"
+        f"of people who are followed, {len(fates.died)} died and {len(fates.moved_away)} moved away: their cases "
+        f"close; moved within NTB, and followed as before: {len(fates.moved_within)}"
     )
 
 
@@ -107,4 +107,4 @@ async def forget(play: Play) -> None:
     await play.clock.settle()
     for person in fates.erased:
         play.tally.erased(person.person_id, today)
-    play.telling.mind(f"{len(fates.erased)} asked to be forgotten: the key is destroyed, and the case closes")
+    play.telling.mind(f"asked to be forgotten: {len(fates.erased)}. The key is destroyed, and the case closes")

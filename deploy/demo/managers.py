@@ -41,8 +41,8 @@ async def renew_verifications(play: Play) -> None:
     await play.clock.settle()
     willing = sum(visit.willing for visit in visits)
     play.telling.say(
-        f"{len(chosen)} people whose verification had ended were visited anew: {willing} are verified again, "
-        f"{len(chosen) - willing} do not want to any more"
+        f"{len(chosen)} people whose verification had ended were visited anew: {willing} are verified again; "
+        f"not willing any more: {len(chosen) - willing}"
     )
 
 
@@ -101,8 +101,8 @@ async def train_the_managers(play: Play) -> None:
     follow_ups.write_down(play, [person for person in completed if person not in before], managers=True)
     await _plan_units(play, completed, last_day)
     play.telling.say(
-        f"{len(completed)} managers completed, {sum(person in before for person in completed)} of them for the second "
-        f"time in the year; each has planned a business unit of a cooperative"
+        f"{len(completed)} managers completed, {sum(person in before for person in completed)} of whom had completed a "
+        "class in July; each has planned a business unit of a cooperative"
     )
 
 

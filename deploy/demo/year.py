@@ -44,7 +44,7 @@ async def _until(play: Play, day: date) -> None:
     missed = sum(status == "missed" for case in cases for status in case.statuses.values())
     standing = [case.standing for case in cases]
     play.telling.say(
-        f"{recorded:,} follow-ups were recorded and {missed:,} missed so far; {standing.count('graduated')} households "
-        f"have left extreme poverty, {standing.count('relapsed')} are back in it; "
+        f"{recorded:,} follow-ups were recorded and {missed:,} missed so far; out of extreme poverty: "
+        f"{standing.count('graduated')} households, back in it: {standing.count('relapsed')}; "
         f"{sum(play.tally.support.reported.values()):,} reports of support came in"
     )
