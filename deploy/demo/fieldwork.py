@@ -132,9 +132,12 @@ async def assign(play: Play, people: Sequence[Person], step: str, *, due_on: dat
 
 
 def by_facilitator(play: Play, people: Iterable[Person]) -> dict[str, list[Person]]:
+    """Whom each is to visit: people where they live now, if they have moved since they were listed."""
     theirs: dict[str, list[Person]] = {}
     for person in people:
-        theirs.setdefault(play.stack.facilitator_of(person.area_code[:5]), []).append(person)
+        known = play.tally.participants.get(person.person_id)
+        kabupaten = person.area_code[:5] if known is None else known.kabupaten
+        theirs.setdefault(play.stack.facilitator_of(kabupaten), []).append(person)
     return theirs
 
 
