@@ -19,7 +19,9 @@ WITA = timezone(timedelta(hours=8), "WITA")
 """Asia/Makassar, the time of Nusa Tenggara: UTC+8 all year."""
 
 PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.05
+_FIRST_POLL_SECONDS = 0.02
+_LAST_POLL_SECONDS = 0.25
+"""Asking costs a worker time that it needs for what it is asked about: so it is asked less and less often."""
 
 
 def at(day: date, hour: int, minute: int = 0) -> datetime:
@@ -65,13 +67,14 @@ class Clock:
         """
         due = {}
         for service in self._stack.services:
-            deadline, before = time.monotonic() + PATIENCE_SECONDS, None
+            deadline, before, pause = time.monotonic() + PATIENCE_SECONDS, None, _FIRST_POLL_SECONDS
             while reason := self._unsettled(state := await self._progress_of(service)):
                 if reason != before:  # It gets on, however long it takes.
                     deadline, before = time.monotonic() + PATIENCE_SECONDS, reason
                 if time.monotonic() > deadline:
                     raise DemoFailed(_stuck(self._stack, service, reason))
-                await asyncio.sleep(_POLL_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.2, _LAST_POLL_SECONDS)
             if state["next_due"]:
                 due[service] = _instant(state["next_due"])
         return due

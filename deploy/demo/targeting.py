@@ -42,7 +42,7 @@ LEFT_DEFECTS = Defects(
 """What Bappeda overlooks when it corrects its draft."""
 
 _POLL_SECONDS = 0.05
-_APPLIED_POLL_SECONDS = 0.25
+_APPLIED_POLL_SECONDS = 0.5
 _CHUNK_BYTES = 1 << 18
 _ROW_BYTES = 447  # on average
 

@@ -204,7 +204,7 @@ def cooperative_figures(year: YearAnswers) -> dict[str, int]:
 
 
 def cooperative_table(year: YearAnswers) -> Table:
-    made = table("Cooperatives, and what managers planned")
+    made = table("Cooperatives and business units")
     made.show_header = False
     made.add_column("", no_wrap=True, min_width=30)
     made.add_column("", justify="right", no_wrap=True)
