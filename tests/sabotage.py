@@ -13,6 +13,7 @@ class Fault:
 
 
 LOG, RELAY, CONSUMER = "tests/kit/test_log.py", "tests/kit/test_relay.py", "tests/kit/test_consumer.py"
+PARKING = "tests/kit/test_parking.py"
 
 FAULTS = (
     # --- The log ----------------------------------------------------------------------------------------------------
@@ -159,16 +160,51 @@ FAULTS = (
     Fault(
         "a fold that raises is skipped",
         "services/kit/batch.py",
-        "            if fact.message is None:\n                raise _failed(fact, reaction, error) from error\n",
-        "            if fact.message is None:\n                return\n",
-        f"{CONSUMER}::test_a_fold_that_raises_stops_its_partition_there_and_no_other",
+        "                fact.fail(_named(reaction), error)\n",
+        "                pass\n",
+        f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
+    ),
+    Fault(
+        "a stream goes on past what is parked of it",
+        "services/kit/parking.py",
+        "        self.held.add(parked.stream)\n",
+        "",
+        f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
+    ),
+    Fault(
+        "the fold stays where the reaction fails",
+        "services/kit/transaction.py",
+        "            self.working_set.undo(mark)\n",
+        "",
+        f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
+    ),
+    Fault(
+        "a rehearsal commits",
+        "services/kit/parked.py",
+        "await (transaction.rollback() if rehearse else transaction.commit())",
+        "await transaction.commit()",
+        f"{PARKING}::test_mended_code_takes_what_was_parked_in_its_order_and_the_stream_goes_on",
+    ),
+    Fault(
+        "what is released does not wait for the batch under way",
+        "services/kit/parking.py",
+        "        FOR UPDATE OF c\n",
+        "",
+        f"{PARKING}::test_what_is_released_waits_for_the_batch_that_is_under_way",
+    ),
+    Fault(
+        "a partner's parked message is kept in the clear",
+        "services/kit/parking.py",
+        "    if key is None or subject is None:\n        return plain\n",
+        "    if key is None or subject is None or plain:\n        return plain\n",
+        f"{PARKING}::test_of_a_partners_message_nothing_is_kept_in_the_clear",
     ),
     Fault(
         "a newer version is skipped",
         "services/kit/batch.py",
         "        except NewerVersion as error:\n"
         "            raise StepFailed(place, count, arrival.record.offset, "
-        '"it is too new", error, plain=False) from error\n',
+        '"it is too new", error) from error\n',
         "        except NewerVersion:\n            return False\n",
         f"{CONSUMER}::test_a_newer_version_stops_its_partition_and_says_what_to_deploy",
     ),
@@ -281,8 +317,8 @@ FAULTS = (
     Fault(
         "a partner's bad message is swallowed",
         "services/kit/batch.py",
-        "        await self._reject(tx, [message for message in messages if message.faults])\n",
-        "        await self._reject(tx, [])\n",
+        "        await self._reject(tx, [message for message in messages if message.faults])\n        await parking",
+        "        await self._reject(tx, [])\n        await parking",
         "tests/registry/test_dukcapil.py::test_what_cannot_be_taken_in_is_rejected_by_field_and_the_rest_of_the_batch_goes_on",
     ),
     # --- Outcomes ---------------------------------------------------------------------------------------------------

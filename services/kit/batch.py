@@ -5,14 +5,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, NewerVersion, UnknownType, read_event
-from services.kit import intake, metrics
+import asyncpg
+
+from contracts.envelope import (
+    EVENTS,
+    UPCASTERS,
+    Envelope,
+    Event,
+    NewerVersion,
+    UnknownType,
+    Unreadable,
+    read_event,
+    read_headers,
+)
+from services.kit import intake, metrics, parking
 from services.kit.causes import told
 from services.kit.intake import Message
 from services.kit.keyring import SEAL, Keyring
 from services.kit.keys import seal
 from services.kit.outages import OUTAGES
-from services.kit.positions import Arrival, Place, Slice
+from services.kit.parking import Parked, Parking, Stream
+from services.kit.positions import Arrival, Place, Record, Slice
 from services.kit.reactions import Partner, Reaction, Reactions, Step
 from services.kit.refusal import Refused
 from services.kit.rows import Connection
@@ -21,50 +34,69 @@ from services.kit.transaction import Transaction, new_id
 
 
 class StepFailed(Exception):
-    """A record cannot be taken until somebody mends the code. Its partition stops there; what is before it stands."""
+    """A record is for a newer release than this one. Its partition stops there; what stands before it is taken."""
 
-    def __init__(self, place: Place, count: int, offset: int, what: str, error: Exception, *, plain: bool) -> None:
-        super().__init__(f"{place} offset {offset}: {what}: {told(error, plain=plain)}")
+    def __init__(self, place: Place, count: int, offset: int, what: str, error: Exception) -> None:
+        super().__init__(f"{place} offset {offset}: {what}: {told(error)}")
         self.place = place
         self.count = count  # arrivals of the slice before it
 
 
+class StillFails(Exception):
+    """A record that was parked cannot be taken yet; the text says which and why. Its stream stays parked, whole."""
+
+
 @dataclass(slots=True)
 class Fact:
-    """An event that is to be folded or reacted to, with the arrival it came by."""
+    """An event that is to be folded or reacted to, with the record it came by."""
 
-    place: Place
-    count: int  # its index in its slice
-    offset: int
-    event: Event
+    record: Record
+    event: Event | None  # None where it cannot be read
     envelope: Envelope
+    sequence: int | None = None  # in its publisher's log; partners have none
     message: Message | None = None  # where a partner published it
+    failure: str | None = None  # why it is to be parked
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.envelope.topic, self.envelope.key)
+
+    def fail(self, what: str, error: BaseException) -> None:
+        place = Place(self.record.topic, self.record.partition)
+        # Of a partner's message nothing is told but the kind of the error: its text may hold a person's words.
+        cause = told(error, plain=self.message is not None)
+        self.failure = f"{place} offset {self.record.offset}: {what}: {cause}"
 
 
 class Batches:
     """Applies slices for one service: what its tables fold and its reactions answer; all else is skipped."""
 
     def __init__(
-        self, tables: Sequence[Table[Any]], reactions: Reactions, partners: Sequence[Partner], keyring: Keyring
+        self,
+        service: str,
+        tables: Sequence[Table[Any]],
+        reactions: Reactions,
+        partners: Sequence[Partner],
+        keyring: Keyring,
     ) -> None:
         self._reactions = reactions
         self._partners = {partner.topic: partner for partner in partners}
         for partner in partners:
             intake.rejection_fact(partner)
         self._keyring = keyring
+        self._names = parking.Names(service, keyring, self._partners)
         wanted = {event for table in tables for event in table.folds} | set(reactions.events)
         self._wanted_types = {event.ce_type for event in wanted}
         self._wanted = wanted
 
     async def apply(self, tx: Transaction, slices: Sequence[Slice]) -> None:
-        """Folds and reacts to every arrival of the slices. Raises `StepFailed`; outages pass through."""
+        """Folds and reacts to every arrival of the slices; parks what cannot be taken, and what comes after it on its
+        stream. Raises `StepFailed`; outages pass through, and whatever the database refuses."""
         facts, messages = await self._read(tx.connection, slices)
-        await tx.working_set.load_touched(tx.connection, [fact.event for fact in facts if fact.message is None])
-        found = await self._load_for_reactions(tx, facts)
-        await self._load_what_begins(tx, facts, found)
-        for fact in facts:
-            await self._step(tx, fact, found)
-        await self._reject(tx, [message for message in messages if message.faults])
+        streams = {fact.stream for fact in facts}
+        parks = Parking(await parking.streams_held(tx.connection, self._names, streams) if streams else set())
+        await self._take(tx, facts, parks)
+        await self._leave(tx, messages, parks)
 
     async def turn_down(self, tx: Transaction, piece: Slice, reason: str) -> None:
         """Rejects the messages of a slice, whatever they say: a value in them cannot be kept."""
@@ -74,12 +106,30 @@ class Batches:
             message.faults = message.faults or intake.faults_of(Refused("unstorable-value", reason))
         await self._reject(tx, await intake.drop_copies(tx.connection, messages, partner))
 
-    def failure_of(self, piece: Slice, count: int, error: Exception) -> StepFailed:
-        """The failure of one arrival, when it is clear that it fails for its own sake."""
-        plain = piece.place.topic in self._partners
-        return StepFailed(
-            piece.place, count, piece.arrivals[count].record.offset, "it cannot be applied", error, plain=plain
-        )
+    async def park(self, tx: Transaction, piece: Slice, error: Exception) -> None:
+        """Parks the arrivals of a slice, each of which fails for its own sake."""
+        facts, messages = await self._read(tx.connection, [piece])
+        parks = Parking()
+        for fact in facts:
+            fact.fail("it cannot be applied", error)
+            parks.park(_parked(fact))
+        await self._leave(tx, messages, parks)
+
+    async def release(self, tx: Transaction, topic: str, stream: str) -> int:
+        """Takes what is parked of a stream, in its order. Returns how many records. Raises `StillFails`."""
+        records = await parking.take_out(tx.connection, self._keyring, topic, stream)
+        facts = [self._parked_fact(record) for record in records]
+        parks = Parking()
+        await self._take(tx, facts, parks)
+        if failed := next((parked.reason for parked in parks.parked if parked.reason), None):
+            raise StillFails(failed)
+        await self._leave(tx, [fact.message for fact in facts if fact.message is not None], parks)
+        return len(records)
+
+    async def _leave(self, tx: Transaction, messages: Sequence[Message], parks: Parking) -> None:
+        """What a batch leaves behind besides its effects: messages that it rejected, and facts that it parked."""
+        await self._reject(tx, [message for message in messages if message.faults])
+        await parking.keep(tx.connection, self._names, parks.parked)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -106,14 +156,9 @@ class Batches:
             if not self._is_wanted(piece.place, count, arrival, envelope):
                 skipped += 1
                 continue
-            try:
-                event = read_event(envelope.type, arrival.record.value)
-            except Exception as error:
-                raise StepFailed(
-                    piece.place, count, arrival.record.offset, "it cannot be read", error, plain=False
-                ) from error
-            if type(event) in self._wanted:
-                facts.append(Fact(piece.place, count, arrival.record.offset, event, envelope))
+            fact = _own_fact(arrival.record, envelope, arrival.after.last_sequence)
+            if fact.event is None or type(fact.event) in self._wanted:
+                facts.append(fact)
         metrics.consumer_records.labels(piece.place.topic, "skipped").inc(skipped)
         metrics.consumer_records.labels(piece.place.topic, "taken").inc(len(facts))
         return facts
@@ -127,31 +172,55 @@ class Batches:
         try:
             read_event(envelope.type, b"{}")
         except NewerVersion as error:
-            raise StepFailed(place, count, arrival.record.offset, "it is too new", error, plain=False) from error
+            raise StepFailed(place, count, arrival.record.offset, "it is too new", error) from error
         except UnknownType:
             return False
         return False
 
+    def _parked_fact(self, record: Record) -> Fact:
+        partner = self._partners.get(record.topic)
+        if partner is None:
+            envelope, position = read_headers(record.topic, record.headers)
+            return _own_fact(record, envelope, position.sequence)
+        message = intake.read_message(record, partner)
+        assert message.envelope is not None, "only what could be read was parked"
+        return Fact(record, message.event, message.envelope, message=message)
+
     # --- stepping ----------------------------------------------------------------------------------------------------
 
-    async def _load_for_reactions(self, tx: Transaction, facts: Sequence[Fact]) -> dict[type[Event], Any]:
-        events: dict[type[Event], list[Event]] = defaultdict(list)
+    async def _take(self, tx: Transaction, facts: Sequence[Fact], parks: Parking) -> None:
+        """Folds and reacts, fact by fact. What fails, or comes after that on its stream, is parked."""
+        free = [(fact, fact.event) for fact in facts if fact.event is not None and fact.stream not in parks.held]
+        await tx.working_set.load_touched(tx.connection, [event for fact, event in free if fact.message is None])
+        found = await self._load_for_reactions(tx, [event for _, event in free])
+        await self._load_what_begins(tx, free, found)
         for fact in facts:
-            events[type(fact.event)].append(fact.event)
+            held = fact.stream in parks.held
+            if fact.event is not None and not held:
+                await self._step(tx, fact, fact.event, found)
+            if fact.failure is not None or held:
+                parks.park(_parked(fact))
+
+    async def _load_for_reactions(self, tx: Transaction, events: Sequence[Event]) -> dict[type[Event], Any]:
+        by_type: dict[type[Event], list[Event]] = defaultdict(list)
+        for event in events:
+            by_type[type(event)].append(event)
         found = {}
-        for event_type, of_type in events.items():
+        for event_type, of_type in by_type.items():
             if reaction := self._reactions.to(event_type):
                 found[event_type] = await reaction.loads(tx.connection, tx.working_set, of_type)
         return found
 
-    async def _load_what_begins(self, tx: Transaction, facts: Sequence[Fact], found: Mapping[type[Event], Any]) -> None:
+    async def _load_what_begins(
+        self, tx: Transaction, facts: Sequence[tuple[Fact, Event]], found: Mapping[type[Event], Any]
+    ) -> None:
         rows: dict[Table[Any], list[Key]] = defaultdict(list)
         subjects: list[str] = []
-        for fact in facts:
-            reaction = self._reactions.to(type(fact.event))
+        for fact, event in facts:
+            reaction = self._reactions.to(type(event))
             if reaction is None or reaction.begins is None:
                 continue
-            if begun := reaction.begins(_step_of(tx, fact, found[type(fact.event)])):
+            if begun := reaction.begins(_step_of(tx, fact, event, found[type(event)])):
                 rows[begun.table].append(begun.key)
                 subjects.append(begun.seals_under)
         for table, keys in rows.items():
@@ -161,24 +230,25 @@ class Batches:
             # and refused where something is to be sealed under it.
             await self._keyring.to_open(tx.connection, subjects, SEAL)
 
-    async def _step(self, tx: Transaction, fact: Fact, found: Mapping[type[Event], Any]) -> None:
-        reaction = self._reactions.to(type(fact.event))
+    async def _step(self, tx: Transaction, fact: Fact, event: Event, found: Mapping[type[Event], Any]) -> None:
+        """One fact, wholly or not at all: it has its effect, is rejected, or fails."""
+        reaction = self._reactions.to(type(event))
         try:
-            if fact.message is None:
-                tx.working_set.fold(fact.event, fact.envelope)
-            if reaction is not None:
-                await _react(tx, fact, reaction, found[type(fact.event)])
+            with tx.all_or_nothing():
+                if fact.message is None:
+                    tx.working_set.fold(event, fact.envelope)
+                if reaction is not None:
+                    step = _step_of(tx, fact, event, found[type(event)])
+                    await tx.decide(reaction.react(step), cause=fact.envelope)
         except OUTAGES:
             raise
-        except Refused as refused:
-            if fact.message is None:
-                raise _failed(fact, reaction, refused) from refused
-            fact.message.faults = intake.faults_of(refused)
-        except Exception as error:
-            if fact.message is None:
-                raise _failed(fact, reaction, error) from error
-            # The traceback would be logged, with a partner's words in it.
-            raise _failed(fact, reaction, error) from None
+        except asyncpg.PostgresError:
+            raise  # The transaction is lost: the whole batch is tried again.
+        except Exception as error:  # noqa: BLE001 (whatever it is, this stream waits for mended code, and no other)
+            if isinstance(error, Refused) and fact.message is not None:
+                fact.message.faults = intake.faults_of(error)
+            else:
+                fact.fail(_named(reaction), error)
 
     # --- rejecting ---------------------------------------------------------------------------------------------------
 
@@ -211,27 +281,30 @@ def _kind(message: Message) -> str:
     return "envelope" if any(fault.field.startswith("ce_") for fault in message.faults) else "value"
 
 
-async def _react(tx: Transaction, fact: Fact, reaction: Reaction, found: Any) -> None:
-    await tx.decide(reaction.react(_step_of(tx, fact, found)), cause=fact.envelope)
+def _own_fact(record: Record, envelope: Envelope, sequence: int) -> Fact:
+    try:
+        return Fact(record, read_event(envelope.type, record.value), envelope, sequence)
+    except Unreadable as error:
+        unread = Fact(record, None, envelope, sequence)
+        unread.fail("it cannot be read", error)
+        return unread
 
 
-def _step_of(tx: Transaction, fact: Fact, found: Any) -> Step[Any, Any]:
-    return Step(fact.event, fact.envelope, tx.working_set, found, tx.now)
+def _step_of(tx: Transaction, fact: Fact, event: Event, found: Any) -> Step[Any, Any]:
+    return Step(event, fact.envelope, tx.working_set, found, tx.now)
 
 
 def _facts_of(piece: Slice, fresh: Mapping[int, Message]) -> list[Fact]:
     facts = []
-    for count, arrival in enumerate(piece.arrivals):
+    for arrival in piece.arrivals:
         message = fresh.get(id(arrival.record))
         if message is not None and message.event is not None and message.envelope is not None:
-            offset = arrival.record.offset
-            facts.append(Fact(piece.place, count, offset, message.event, message.envelope, message))
+            facts.append(Fact(arrival.record, message.event, message.envelope, message=message))
     return facts
 
 
-def _failed(fact: Fact, reaction: Reaction | None, error: Exception) -> StepFailed:
-    plain = fact.message is not None
-    return StepFailed(fact.place, fact.count, fact.offset, _named(reaction), error, plain=plain)
+def _parked(fact: Fact) -> Parked:
+    return Parked(fact.record, fact.envelope, fact.sequence, fact.failure)
 
 
 def _named(reaction: Reaction | None) -> str:

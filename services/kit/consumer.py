@@ -6,7 +6,7 @@ transaction that folds the batch: who holds an outdated position changes nothing
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -42,6 +42,9 @@ FAREWELL_SECONDS = 10.0
 TRIES = 3  # of a batch that fails for a reason that we do not know, before its records are tried one by one
 
 
+_WorkOnSlices = Callable[[Transaction, Sequence[Slice]], Awaitable[None]]
+
+
 class Outrun(Exception):
     """Another member has moved the cursor on: what this one holds is out of date, and nothing of its batch counts."""
 
@@ -57,7 +60,7 @@ class Consumer:
         self._group = f"entas.{workplace.service}"
         self._partner_topics = {partner.topic for partner in partners}
         self._topics = foreign_topics(workplace, reactions, partners)
-        self._batches = Batches(workplace.tables, reactions, partners, workplace.keyring)
+        self._batches = Batches(workplace.service, workplace.tables, reactions, partners, workplace.keyring)
         self._held: dict[Place, Standing] = {}
         self._in_doubt: set[Place] = set()
         self._suspects: dict[Place, int] = {}
@@ -185,7 +188,7 @@ class Consumer:
                     await self._one_by_one(moved, failed)
                     break
                 with metrics.consumer_batch_seconds.labels(self._group).time():
-                    await self._in_one_transaction(moved)
+                    await self._in_one_transaction(moved, self._batches.apply)
                 metrics.consumer_batches.labels(self._group, "done").inc()
                 break
             except StepFailed as raised:
@@ -200,23 +203,13 @@ class Consumer:
             await self._stop(place, str(failure), failure)
 
     async def _one_by_one(self, slices: Sequence[Slice], failed: dict[Place, StepFailed]) -> None:
-        """Applies each arrival in a transaction of its own: slow, but it shows which one the others wait for.
-
-        A partner's message with a value that cannot be kept is rejected. Anything else that fails by itself stops its
-        partition; the other partitions go on.
-        """
+        """Applies each arrival in a transaction of its own: slow, but it shows which one the others wait for."""
         for piece in slices:
             before = piece.before
             for count, arrival in enumerate(piece.arrivals):
-                single = Slice(piece.place, before, arrival.after, [arrival])
                 try:
-                    await self._single(single)
-                except OUTAGES:
-                    raise
-                except Outrun:
-                    raise
-                except Exception as error:  # noqa: BLE001 (whatever it is, it is this record's)
-                    failure = error if isinstance(error, StepFailed) else self._batches.failure_of(piece, count, error)
+                    await self._single(Slice(piece.place, before, arrival.after, [arrival]))
+                except StepFailed as failure:
                     failed[piece.place] = failure
                     piece.cut(count)
                     break
@@ -225,30 +218,27 @@ class Consumer:
             piece.after = before
 
     async def _single(self, piece: Slice) -> None:
+        """A partner's message with a value that cannot be kept is rejected; anything else that fails is parked."""
         try:
-            await self._in_one_transaction([piece])
-        except Exception as error:
-            if piece.place.topic not in self._partner_topics or not is_unstorable(error):
-                raise
-            await self._in_one_transaction([piece], turned_down="A value is too long, too large or cannot be kept.")
+            await self._in_one_transaction([piece], self._batches.apply)
+        except OUTAGES:
+            raise
+        except (Outrun, StepFailed):
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is this record's)
+            if piece.place.topic in self._partner_topics and is_unstorable(error):
+                reason = "A value is too long, too large or cannot be kept."
+                await self._in_one_transaction([piece], lambda tx, _: self._batches.turn_down(tx, piece, reason))
+            else:
+                cause = error
+                await self._in_one_transaction([piece], lambda tx, _: self._batches.park(tx, piece, cause))
 
-    async def _in_one_transaction(self, slices: Sequence[Slice], *, turned_down: str | None = None) -> None:
-        origin = Origin(self._workplace.service, "projection", "projection")
+    async def _in_one_transaction(self, slices: Sequence[Slice], work: _WorkOnSlices) -> None:
         async with self._workplace.pool.acquire() as connection:
             async with connection.transaction():
                 await _hold_cursor(connection, slices)
-                tx = Transaction(
-                    connection,
-                    self._workplace.tables,
-                    self._workplace.keyring,
-                    self._workplace.now(),
-                    origin,
-                    acting_as("projection"),
-                )
-                if turned_down is None:
-                    await self._batches.apply(tx, slices)
-                else:
-                    await self._batches.turn_down(tx, slices[0], turned_down)
+                tx = projecting(self._workplace, connection)
+                await work(tx, slices)
                 tx.before_log(lambda connection: _move_cursor(connection, slices))
                 await tx.finish()
                 crash_point("folded-not-committed")
@@ -414,6 +404,14 @@ class Consumer:
             [place.topic for place in places],
             [place.partition for place in places],
         )
+
+
+def projecting(workplace: Workplace, connection: Connection) -> Transaction:
+    """A transaction in which foreign facts are taken."""
+    origin = Origin(workplace.service, "projection", "projection")
+    return Transaction(
+        connection, workplace.tables, workplace.keyring, workplace.now(), origin, acting_as("projection")
+    )
 
 
 def foreign_topics(workplace: Workplace, reactions: Reactions, partners: Sequence[Partner]) -> set[str]:

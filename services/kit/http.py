@@ -357,7 +357,8 @@ def _wanted_version(header: str | None) -> tuple[str, str, int] | None:
 
 
 async def _wait_for_version(workplace: Workplace, topic: str, key: str, version: int) -> None:
-    """Waits until the projection of this stream has the version. 504 after two seconds; 503 if its partition stands."""
+    """Waits until the projection of this stream has the version. 504 after two seconds; 503 if it stands still:
+    its partition is stopped, or the stream is parked."""
     table = next((table for table in workplace.tables if table.head and table.topic == topic), None)
     if table is None:
         raise Refused(
@@ -375,7 +376,9 @@ async def _wait_for_version(workplace: Workplace, topic: str, key: str, version:
             return
         if stands_still:
             metrics.version_wait_seconds.labels(table.name, "stopped").observe(waited)
-            raise Unavailable("projection-stopped", f"A partition of {topic} stands still; its operator knows why.")
+            raise Unavailable(
+                "projection-stopped", f"What is known of this stream of {topic} stands still; its operator knows why."
+            )
         if waited > WAIT_SECONDS:
             metrics.version_wait_seconds.labels(table.name, "timed-out").observe(waited)
             raise TimedOut(f"The stream has reached version {reached}, not {version} yet.")
@@ -388,10 +391,11 @@ class TimedOut(Exception):
 
 
 async def _progress_of(workplace: Workplace, table: Table[Any], key: str) -> tuple[int, bool]:
-    """The version that a stream has here (0: none), and whether the partition that it comes by stands still."""
+    """The version that a stream has here (0: none), and whether it stands still."""
     sql = f"""
         SELECT coalesce((SELECT version FROM {table.name} WHERE {table.key[0]} = $1), 0) AS version,
-               EXISTS (SELECT 1 FROM cursor WHERE topic = $2 AND partition = $3 AND stopped IS NOT NULL) AS stopped
+               EXISTS (SELECT 1 FROM cursor WHERE topic = $2 AND partition = $3 AND stopped IS NOT NULL)
+               OR EXISTS (SELECT 1 FROM parked WHERE topic = $2 AND stream = $1) AS stopped
     """
     partition = partition_for(key, TOPICS[table.topic].partitions)
     connection = await _acquire(workplace)

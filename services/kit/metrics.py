@@ -34,6 +34,8 @@ consumer_position = Gauge("entas_consumer_position", "Next offset by the cursor"
 stopped_partitions = Gauge(
     "entas_stopped_partitions", "1 for a partition stopped with an alarm", ["topic", "partition"]
 )
+parked_records = Counter("entas_parked_records", "Records parked since the process started", ["topic"])
+parked_streams = Gauge("entas_parked_streams", "Streams that wait for mended code; alert when above 0", ["topic"])
 rejected_messages = Counter("entas_rejected_messages", "Partner messages kept as rejected", ["topic", "reason"])
 
 commands = Counter("entas_commands", "Commands, by outcome", ["command", "outcome"])

@@ -1,4 +1,4 @@
-"""A process of a service: `api`, `worker`, `migrate` or `topics`; how it starts, and how it ends within seconds."""
+"""A process of a service: `api`, `worker` or a command; how it starts, and how it ends within seconds."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ import typer
 import uvicorn
 from fastapi import FastAPI
 
-from services.kit import crash, metrics
+from services.kit import crash, metrics, parking
 from services.kit.app import api_app, worker_app
 from services.kit.backoff import Backoff
 from services.kit.causes import told
@@ -24,6 +24,7 @@ from services.kit.database import DatabaseAway, migrate, open_pool
 from services.kit.jobs import JobContext, run_job
 from services.kit.logs import configure_logging
 from services.kit.outages import OUTAGES
+from services.kit.parked import parked_commands
 from services.kit.parts import Failing
 from services.kit.relay import Nudge, Relay
 from services.kit.service import Service
@@ -76,6 +77,7 @@ def main(service: Service) -> None:
             sys.exit(f"Kafka at {settings.kafka_bootstrap} (ENTAS_KAFKA_BOOTSTRAP) cannot be reached: {told(outage)}")
         typer.echo(f"{service.name}: made {', '.join(made)}" if made else f"{service.name}: all topics are there")
 
+    app.add_typer(parked_commands(service, lambda: _settings(service)), name="parked")
     app()
 
 
@@ -246,11 +248,21 @@ async def _progress(
     try:
         async with asyncio.timeout(5):
             state["outbox"] = await workplace.pool.fetchval("SELECT count(*) FROM outbox")
+            state["parked"] = await _count_parked(workplace.pool)
             state["next_due"] = await _next_due(service.timers, workplace, stopped)
         state["ready"] = not stopped
     except OUTAGES as outage:
         state["database"] = type(outage).__name__
     return state
+
+
+async def _count_parked(pool: Any) -> int:
+    """How many streams wait for mended code; the metric is what an operator is woken by."""
+    counts = await parking.count_parked(pool)
+    metrics.parked_streams.clear()
+    for topic, (streams, _) in counts.items():
+        metrics.parked_streams.labels(topic).set(streams)
+    return sum(streams for streams, _ in counts.values())
 
 
 async def _next_due(timers: Timers, workplace: Workplace, stopped: dict[str, str]) -> datetime | None:
@@ -304,6 +316,7 @@ async def _keep_house(pool: Any, stopping: asyncio.Event) -> None:
             )
             metrics.outbox_events.set(row["events"])
             metrics.outbox_oldest_seconds.set(row["age"] or 0)
+            await _count_parked(pool)
             await pool.execute("DELETE FROM idempotency WHERE created_at < now() - interval '2 days'")
             await pool.execute("DELETE FROM partner_message WHERE received_at < now() - interval '90 days'")
             await pool.execute("DELETE FROM rejected_message WHERE received_at < now() - interval '90 days'")

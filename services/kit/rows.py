@@ -154,6 +154,7 @@ class Rows:
         self._changed: dict[str, dict[Key, None]] = {table.name: {} for table in self._tables}
         self._folding: dict[type[Event], tuple[Table[Any], ...]] = {}
         self._heads = {table.topic: table for table in self._tables if table.head}
+        self._journal: list[tuple[Table[Any], Key, Any, bool]] = []  # what each step changed, so that it can be undone
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -252,9 +253,30 @@ class Rows:
                 row = known[key] if key in known else self.get(table, *key)
                 steps.append((table, key, table.step(row, event, envelope, key)))
         for table, key, after in steps:
-            self._known[table.name][key] = after
+            known, changed = self._known[table.name], self._changed[table.name]
+            self._journal.append((table, key, known.get(key), key in changed))
+            known[key] = after
             self._by_stream[table.name][key[0]][key] = None
-            self._changed[table.name][key] = None
+            changed[key] = None
+
+    def mark(self) -> int:
+        """A point that `undo` goes back to."""
+        return len(self._journal)
+
+    def undo(self, mark: int) -> None:
+        """Takes back every fold since the mark. What was loaded since stays known."""
+        while len(self._journal) > mark:
+            table, key, before, was_changed = self._journal.pop()
+            self._known[table.name][key] = before
+            if not was_changed:
+                del self._changed[table.name][key]
+
+    def changes(self) -> list[tuple[Table[Any], Key, Any, Any]]:
+        """Every row that was folded: what it was when it was loaded, and what it is now; None where there is none."""
+        first: dict[tuple[str, Key], tuple[Table[Any], Any]] = {}
+        for table, key, before, _ in self._journal:
+            first.setdefault((table.name, key), (table, before))
+        return [(table, key, before, self._known[name][key]) for (name, key), (table, before) in first.items()]
 
     def _touched(self, table: Table[Any], event: Event) -> Iterable[Key]:
         touched = table.touched_by(event)

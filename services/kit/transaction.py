@@ -2,8 +2,8 @@
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -65,7 +65,6 @@ class Transaction:
         self.connection = connection
         self.now = now
         self.principal = principal
-        self.facts = 0
         self.working_set = Rows(tables)
         self._keyring = keyring
         self._origin = origin
@@ -76,6 +75,16 @@ class Transaction:
     def service(self) -> str:
         """Whose transaction this is; subjects of its own begin with this name and a colon."""
         return self._origin.service
+
+    @property
+    def facts(self) -> int:
+        """How many facts of its own the transaction has so far."""
+        return len(self._entries)
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        """Those facts, as they will stand on the log."""
+        return [entry.envelope for entry in self._entries]
 
     # --- loading -----------------------------------------------------------------------------------------------------
 
@@ -162,7 +171,6 @@ class Transaction:
         self.working_set.fold(event, entry.envelope)
         after: Any = self.working_set.get(self.working_set.head(event.topic), event.key)
         self._entries.append(replace(entry, area_code=after.area_code))
-        self.facts += 1
 
     async def _sealing_keys(self, events: Sequence[Event]) -> dict[str, bytes]:
         subjects = {
@@ -173,6 +181,17 @@ class Transaction:
             if isinstance(record, PersonalRecord)
         }
         return await self._keyring.to_seal(self.connection, subjects) if subjects else {}
+
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """If the block raises, nothing of what it folded and decided counts, and the transaction can go on."""
+        mark, facts = self.working_set.mark(), len(self._entries)
+        try:
+            yield
+        except BaseException:
+            self.working_set.undo(mark)
+            del self._entries[facts:]
+            raise
 
     def before_log(self, write: Callable[[Connection], Awaitable[None]]) -> None:
         """Has `write` change what stands outside the fold (a derived index) in this transaction, before the log."""

@@ -241,39 +241,6 @@ async def test_a_message_counts_once_however_often_it_comes(lab: Lab, fresh_data
         assert set(await rejected(place)) == {2}
 
 
-async def test_a_defect_in_a_reaction_stops_the_topic_and_tells_nothing_of_the_message(
-    lab: Lab, fresh_database: FreshDatabase, kafka: str, capfd: pytest.CaptureFixture[str]
-):
-    await make_topics(kafka, lab)
-    reactions = Reactions()
-
-    async def load(*_: Any) -> None:
-        return None
-
-    @reactions.on(lab.Reported, loads=load)
-    def looks_up_what_is_not_there(step: Step[Any, None]) -> list[Any]:
-        return [] if step.event.amount < 5 else [{}[step.event.counter_id]]
-
-    async with site(lab, fresh_database) as place:
-        await send(kafka, lab.partner_topic, [message(lab, "a"), message(lab, "b", f"Siti {NIK}", 5)])
-        async with taking_in(place, kafka, reactions) as consumer:
-            await eventually(lambda: _stopped(consumer))
-        [reason] = consumer.stopped.values()
-        assert "offset 1: its fold or looks_up_what_is_not_there failed: KeyError at test_intake.py" in reason
-        [cursor] = await place.rows("SELECT next_offset, stopped FROM cursor WHERE topic = $1", lab.partner_topic)
-        assert cursor == {"next_offset": 1, "stopped": reason}
-        printed = "".join(capfd.readouterr())
-        assert "looks_up_what_is_not_there" in printed
-        assert "Siti" not in reason + printed
-        # Mended code takes it.
-        async with taking_in(place, kafka):
-            await eventually(lambda: read_up_to(place, 2))
-
-
-async def _stopped(consumer: Consumer) -> bool:
-    return bool(consumer.stopped)
-
-
 async def test_a_message_whose_second_fact_is_refused_leaves_no_trace_of_its_first(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):
@@ -300,30 +267,6 @@ async def test_a_message_whose_second_fact_is_refused_leaves_no_trace_of_its_fir
         assert await place.totals() == {"c1": (4, 4)}
         log = await place.rows("SELECT version FROM log WHERE topic = $1 ORDER BY id", lab.topic)
         assert [row["version"] for row in log] == [1, 2, 3, 4]
-
-
-async def test_what_loading_finds_amiss_names_the_message_after_some_tries(
-    lab: Lab, fresh_database: FreshDatabase, kafka: str
-):
-    await make_topics(kafka, lab)
-    reactions = Reactions()
-
-    async def load(connection: Any, rows: Any, events: Sequence[Any]) -> None:
-        if any(event.amount == 5 for event in events):
-            raise ZeroDivisionError("planted")
-
-    @reactions.on(lab.Reported, loads=load)
-    def counts(step: Step[Any, None]) -> list[Any]:
-        return [lab.Counted(counter_id=step.event.counter_id, amount=step.event.amount)]
-
-    async with site(lab, fresh_database) as place:
-        amounts = (1, 2, 5, 3)
-        await send(kafka, lab.partner_topic, [message(lab, f"m{n}", "c1", n) for n in amounts])
-        async with taking_in(place, kafka, reactions) as consumer:
-            await eventually(lambda: _stopped(consumer))
-        [reason] = consumer.stopped.values()
-        assert "offset 2: it cannot be applied: ZeroDivisionError at test_intake.py" in reason
-        assert await place.totals() == {"c1": (2, 3)}, "what stands before it is taken"
 
 
 # --- A header whose name is no text -----------------------------------------------------------------------------------
