@@ -89,14 +89,15 @@ class Batches:
         self._wanted_types = {event.ce_type for event in wanted}
         self._wanted = wanted
 
-    async def apply(self, tx: Transaction, slices: Sequence[Slice]) -> None:
+    async def apply(self, tx: Transaction, slices: Sequence[Slice]) -> list[Parked]:
         """Folds and reacts to every arrival of the slices; parks what cannot be taken, and what comes after it on its
-        stream. Raises `StepFailed`; outages pass through, and whatever the database refuses."""
+        stream. Returns what it parked. Raises `StepFailed`; outages pass through, and whatever the database refuses."""
         facts, messages = await self._read(tx.connection, slices)
         streams = {fact.stream for fact in facts}
         parks = Parking(await parking.streams_held(tx.connection, self._names, streams) if streams else set())
         await self._take(tx, facts, parks)
         await self._leave(tx, messages, parks)
+        return parks.parked
 
     async def turn_down(self, tx: Transaction, piece: Slice, reason: str) -> None:
         """Rejects the messages of a slice, whatever they say: a value in them cannot be kept."""

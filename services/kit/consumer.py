@@ -42,7 +42,7 @@ FAREWELL_SECONDS = 10.0
 TRIES = 3  # of a batch that fails for a reason that we do not know, before its records are tried one by one
 
 
-_WorkOnSlices = Callable[[Transaction, Sequence[Slice]], Awaitable[None]]
+_WorkOnSlices = Callable[[Transaction, Sequence[Slice]], Awaitable[object]]
 
 
 class Outrun(Exception):

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -22,7 +21,6 @@ from starlette.routing import Route
 from contracts.envelope import Envelope, Event, PersonalRecord, Sealing
 from services.kit.app import api_app
 from services.kit.auth import ServiceToken
-from services.kit.batch import Batches
 from services.kit.clock import clock_from, steer
 from services.kit.database import migrate, open_pool
 from services.kit.jobs import JobContext
@@ -40,6 +38,7 @@ from tests.kit.serving import served
 from tests.notifications.facts import NOW, defaults
 from tests.support.databases import FreshDatabase
 from tests.support.lab import eventually
+from tests.support.taking import record_of, take_all
 
 
 class KeyAuthority:
@@ -164,10 +163,8 @@ class Notifications:
         slices: dict[str, Slice] = {}
         for offset, (fact, envelope) in enumerate(facts):
             piece = slices.setdefault(fact.topic, Slice(Place(fact.topic, 0), Standing(), Standing()))
-            record = SimpleNamespace(value=fact.to_bytes(), offset=offset, topic=fact.topic)
-            piece.arrivals.append(Arrival(record, envelope, Standing()))
-        batches = Batches(SERVICE.tables, SERVICE.reactions, SERVICE.partners, self.workplace.keyring)
-        await batches.apply(tx, list(slices.values()))
+            piece.arrivals.append(Arrival(record_of(fact, envelope, piece.place, offset), envelope, Standing()))
+        await take_all(SERVICE, self.workplace, tx, list(slices.values()))
 
     # --- time and sending ---------------------------------------------------------------------------------------------
 

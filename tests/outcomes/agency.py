@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 from contracts.envelope import Event
-from services.kit.batch import Batches
 from services.kit.jobs import JobContext
 from services.kit.people import RemotePeople
 from services.kit.positions import Place, Standing, take
@@ -21,6 +20,7 @@ from services.outcomes.matching import forget_next, match_next
 from tests.outcomes.reports import DEWI, DEWIS_NIK, NOW, SARI, SARIS_NIK
 from tests.support.databases import FreshDatabase
 from tests.support.service_world import ServiceWorld, opened
+from tests.support.taking import take_all
 
 
 class Agency(ServiceWorld):
@@ -35,9 +35,8 @@ class Agency(ServiceWorld):
             message(fact, offset, ids[offset] if ids else str(uuid4()), headers) for offset, fact in enumerate(facts)
         ]
         piece = take(Place("partners.dinkop", 0), Standing(), records, chained=False)
-        batches = Batches(SERVICE.tables, SERVICE.reactions, SERVICE.partners, self.workplace.keyring)
         async with self.workplace.transaction(acting_as("projection")) as tx:
-            await batches.apply(tx, [piece])
+            await take_all(SERVICE, self.workplace, tx, [piece])
 
     async def matched(self) -> int:
         """The job does what is to be done. Gives the number of interventions that it looked up."""

@@ -6,14 +6,13 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic_core import to_jsonable_python
 
-from contracts.envelope import Envelope, Event, Position, headers_of
+from contracts.envelope import Event
 from contracts.registry import (
     AgeBand,
     Finding,
@@ -34,7 +33,6 @@ from contracts.registry import (
     VerificationExpired,
     VisitRecorded,
 )
-from services.kit.batch import Batches
 from services.kit.partition import partition_for
 from services.kit.positions import Place, Standing, by_place, take
 from services.kit.transaction import acting_as
@@ -61,6 +59,7 @@ from tests.outcomes.facts import (
     rank,
     verified,
 )
+from tests.support.taking import record_of, take_all
 
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)  # To shrink whole worlds takes minutes and helps nobody.
 PEOPLE = ("sari", "dewi", "rini")
@@ -243,25 +242,14 @@ class Log:
         for sequence, (fact, instant) in enumerate(arriving):
             sealed, envelope = outcomes.published(fact, instant)
             place = Place(fact.topic, partition_for(fact.key, 6))
-            self.records.append(_record(sealed, envelope, place, sequence, tails.get(place, -1), offsets[place]))
+            self.records.append(record_of(sealed, envelope, place, offsets[place], sequence, tails.get(place, -1)))
             tails[place] = sequence
             offsets[place] += 1
-
-
-def _record(fact: Event, envelope: Envelope, place: Place, sequence: int, previous: int, offset: int) -> Any:
-    return SimpleNamespace(
-        topic=place.topic,
-        partition=place.partition,
-        offset=offset,
-        value=fact.to_bytes(),
-        headers=headers_of(envelope, Position(sequence, previous)),
-    )
 
 
 async def taken_in(outcomes: Outcomes, records: Sequence[Any], order: random.Random) -> None:
     """In batches of any size. Now and then a batch fails at its end and comes again, and some records come twice."""
     service = outcomes.service
-    batches = Batches(service.tables, service.reactions, service.partners, outcomes.workplace.keyring)
     standings: dict[Place, Standing] = defaultdict(Standing)
     start = 0
     while start < len(records):
@@ -273,12 +261,12 @@ async def taken_in(outcomes: Outcomes, records: Sequence[Any], order: random.Ran
         if order.random() < 0.2:
             try:
                 async with outcomes.workplace.transaction(acting_as("projection")) as tx:
-                    await batches.apply(tx, slices)
+                    await take_all(service, outcomes.workplace, tx, slices)
                     raise ConnectionResetError
             except ConnectionResetError:
                 pass
         async with outcomes.workplace.transaction(acting_as("projection")) as tx:
-            await batches.apply(tx, slices)
+            await take_all(service, outcomes.workplace, tx, slices)
         standings.update({piece.place: piece.after for piece in slices})
         start = end
 

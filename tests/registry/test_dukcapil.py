@@ -10,11 +10,9 @@ import asyncpg
 import pytest
 
 from contracts.partners import DeathRecorded, HouseholdMoved, IdentityMatched
-from services.kit.batch import Batches
 from services.kit.positions import Place, Standing, take
 from services.registry import search
-from services.registry.handlers import PARTNERS, REACTIONS
-from services.registry.state import TABLES
+from services.registry.__main__ import SERVICE
 from tests.registry.conftest import Registry
 from tests.registry.facts import (
     CHILD,
@@ -29,6 +27,7 @@ from tests.registry.facts import (
     listed,
     nominated,
 )
+from tests.support.taking import take_all
 
 NIK, FATHERS_NIK, STRANGERS_NIK = "5270014107800000", "5270010101780000", "5270019999990000"
 Fact = IdentityMatched | DeathRecorded | HouseholdMoved
@@ -57,9 +56,8 @@ def records(*facts: Fact, **headers: str) -> list[Any]:
 async def taken(registry: Registry, *facts: Fact, **headers: str) -> None:
     """The facts arrive in one batch."""
     piece = take(Place("partners.dukcapil", 0), Standing(), records(*facts, **headers), chained=False)
-    batches = Batches(TABLES, REACTIONS, PARTNERS, registry.workplace.keyring)
     async with registry.transaction() as tx:
-        await batches.apply(tx, [piece])
+        await take_all(SERVICE, registry.workplace, tx, [piece])
 
 
 async def faults(registry: Registry) -> list[tuple[str, str]]:

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import asyncpg
@@ -22,7 +21,6 @@ from starlette.routing import Route
 from contracts.envelope import Envelope, Event, PersonalRecord, Sealing
 from services.kit.app import api_app
 from services.kit.auth import ServiceToken
-from services.kit.batch import Batches
 from services.kit.clock import clock_from, steer
 from services.kit.database import migrate, open_pool
 from services.kit.keyring import BorrowedKeys
@@ -35,6 +33,7 @@ from services.kit.transaction import Transaction, Workplace, acting_as, new_id
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.support.databases import FreshDatabase
+from tests.support.taking import record_of, take_all
 
 MOST_AT_ONCE = 500  # that the registry takes in one request
 
@@ -169,11 +168,8 @@ class ServiceWorld:
         slices: dict[str, Slice] = {}
         for offset, (fact, envelope) in enumerate(facts):
             piece = slices.setdefault(fact.topic, Slice(Place(fact.topic, 0), Standing(), Standing()))
-            record = SimpleNamespace(value=fact.to_bytes(), offset=offset, topic=fact.topic)
-            piece.arrivals.append(Arrival(record, envelope, Standing()))
-        service = self.service
-        batches = Batches(service.tables, service.reactions, service.partners, self.workplace.keyring)
-        await batches.apply(tx, list(slices.values()))
+            piece.arrivals.append(Arrival(record_of(fact, envelope, piece.place, offset), envelope, Standing()))
+        await take_all(self.service, self.workplace, tx, list(slices.values()))
 
     async def timers_run(self, at: datetime) -> None:
         """Moves the clock, and lets every timer do what is due."""
