@@ -57,8 +57,8 @@ FAULTS = (
     Fault(
         "a look at personal data is not logged",
         "services/kit/transaction.py",
-        "    if subjects:\n        await connection.execute(\n",
-        "    if not subjects:\n        await connection.execute(\n",
+        "    if subjects:\n        await log_look(",
+        "    if not subjects:\n        await log_look(",
         f"{LOG}::test_personal_data_is_sealed_before_fold_and_log_and_opens_for_its_person_alone",
     ),
     Fault(

@@ -253,23 +253,37 @@ async def open_records(
     subjects = sorted({subject for subject, _, text in sealed if text is not None})
     keys = await keyring.to_open(connection, subjects, purpose)
     if subjects:
-        await connection.execute(
-            """
-            INSERT INTO read_log (subject_id, reader, purpose, fields, correlation_id)
-            SELECT subject, $2, $3, $4::text[], $5 FROM unnest($1::text[]) AS subject
-            """,
-            subjects,
-            principal.subject,
-            purpose,
-            list(record.model_fields),
-            correlation_id,
-        )
+        await log_look(connection, subjects, principal.subject, purpose, list(record.model_fields), correlation_id)
     return [
         None
         if text is None or event_id is None or subject not in keys
         else record.model_validate_json(open_sealed(keys[subject], text, event_id, subject))
         for subject, event_id, text in sealed
     ]
+
+
+async def log_look(
+    connection: Connection,
+    subjects: Collection[str],
+    reader: str,
+    purpose: str,
+    fields: Sequence[str],
+    correlation_id: str,
+) -> None:
+    """Appends to the read log who looked at whom, at what and what for. A key that is handed out may open everything
+    that is sealed under it: its field is "key", and of whole events "event"."""
+    await connection.execute(
+        """
+        INSERT INTO read_log (subject_id, reader, purpose, fields, correlation_id)
+        SELECT subject, $2, $3, $4::text[], $5
+        FROM unnest($1::text[]) AS subject
+        """,
+        sorted(subjects),
+        reader,
+        purpose,
+        list(fields),
+        correlation_id,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from services.kit.auth import Forbidden, Principal, requires
 from services.kit.keyring import SEAL, LocalKeys, erase_keys
 from services.kit.keys import encode_keys
 from services.kit.logs import correlation_id
-from services.kit.transaction import Workplace
-from services.registry.people import queries
+from services.kit.transaction import Workplace, log_look
 
 _log = structlog.get_logger(__name__)
 
@@ -53,9 +52,7 @@ async def unwrap_keys(command: Unwrap, request: Request, principal: Annotated[Pr
         keys = await workplace.keyring.to_open(connection, people, command.purpose)
         if made_on_demand:
             keys |= await _local(workplace).given_or_made(connection, made_on_demand)
-        await queries.log_look(
-            connection, keys.keys(), principal.subject, command.purpose, ["key"], correlation_id() or ""
-        )
+        await log_look(connection, keys.keys(), principal.subject, command.purpose, ["key"], correlation_id() or "")
     return Keys(keys=encode_keys(keys))
 
 

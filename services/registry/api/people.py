@@ -11,7 +11,7 @@ from services.kit.auth import Principal, requires
 from services.kit.http import Reads, Work, reads_as, works_as
 from services.kit.logs import correlation_id
 from services.kit.paging import Page
-from services.kit.transaction import Workplace
+from services.kit.transaction import Workplace, log_look
 from services.registry import search
 from services.registry.api.parameters import WHO_SEE_NAMES, Id, Pages, unknown
 from services.registry.households import decisions as households
@@ -90,7 +90,7 @@ async def match_people(
         found = await search.people_by_national_id(connection, wanted.national_ids)
         matches = {number: [listed.person_id for listed in people] for number, people in found.items()}
         named = {person for people in matches.values() for person in people}
-        await queries.log_look(connection, named, principal.subject, "match", ["national_id"], correlation_id() or "")
+        await log_look(connection, named, principal.subject, "match", ["national_id"], correlation_id() or "")
     return Matches(matches=matches)
 
 

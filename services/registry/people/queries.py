@@ -1,6 +1,6 @@
 """Owns what concerns a person whatever they take part in: finding them, their key, and who looked at their data."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -70,30 +70,6 @@ async def reads_of(connection: Connection, paging: Paging, person_id: PersonId) 
     (before,) = paging.after(int) or (LATEST,)
     rows = await connection.fetch("SELECT * FROM reads_of($1, $2, $3)", person_id, before, paging.fetch)
     return paging.page(rows, lambda row: Read(**dict(row)), lambda row: (row["number"],))
-
-
-async def log_look(
-    connection: Connection,
-    people: Collection[PersonId],
-    reader: str,
-    purpose: str,
-    fields: Sequence[str],
-    correlation_id: str,
-) -> None:
-    """For looks that decrypt nothing here. A key that is handed out may open everything that is sealed for that
-    person: its field is "key", one look at all of it."""
-    await connection.execute(
-        """
-        INSERT INTO read_log (subject_id, reader, purpose, fields, correlation_id)
-        SELECT subject, $2, $3, $4::text[], $5
-        FROM unnest($1::text[]) AS subject
-        """,
-        sorted(people),
-        reader,
-        purpose,
-        list(fields),
-        correlation_id,
-    )
 
 
 # --- Forgetting -------------------------------------------------------------------------------------------------------
