@@ -57,12 +57,12 @@ def kafka(request: pytest.FixtureRequest) -> str:
 def databases(postgres: str) -> Iterator[Databases]:
     made = Databases(postgres)
     yield made
-    asyncio.run(made.drop_templates())
+    asyncio.run(made.drop_all())
 
 
 @pytest.fixture
 async def fresh_database(databases: Databases) -> AsyncIterator[FreshDatabase]:
-    """`dsn = await fresh_database("registry", migrate)`: a database for this test alone; see `Databases.clone`."""
+    """`dsn = await fresh_database("registry", migrate)`: a database for this test alone; see `Databases`."""
     made: list[str] = []
 
     async def fresh(template: str, migrate: Migrate) -> str:
@@ -71,7 +71,7 @@ async def fresh_database(databases: Databases) -> AsyncIterator[FreshDatabase]:
 
     yield fresh
     for dsn in made:
-        await databases.drop(dsn)
+        await databases.give_back(dsn)
 
 
 @pytest.fixture(scope="module")
