@@ -5,7 +5,7 @@ from typing import Any
 
 from contracts.envelope import MAX_ENVELOPE_BYTES, Event
 from contracts.event_schemas import schema_of
-from contracts.topics import TOPICS, Topic, heard_by, published_by
+from contracts.topics import TOPICS, Topic, checkpoints_of, heard_by, published_by
 
 Document = dict[str, Any]
 Example = Callable[[type[Event]], Document]
@@ -29,7 +29,8 @@ def services() -> tuple[str, ...]:
 
 def document_of(service: str, release: str, example: Example) -> Document:
     """The service's channels, its messages with examples, and what it sends and receives."""
-    sent, heard = published_by(service), heard_by(service)
+    signed = checkpoints_of(service)
+    sent, heard = (*published_by(service), signed), heard_by(service)
     topics = (*sent, *heard)
     events = [event for topic in topics for event in topic.events]
     return {
@@ -48,7 +49,10 @@ def document_of(service: str, release: str, example: Example) -> Document:
             **{f"receive-{topic.name}": _operation("receive", topic) for topic in heard},
         },
         "components": {
-            "messages": {event.ce_type: _message(event, example(event)) for event in events},
+            "messages": {
+                **{event.ce_type: _message(event, example(event)) for event in events},
+                _CHECKPOINT: _checkpoint(service),
+            },
             "schemas": {**_headers_needed(topics), **_schemas(events)},
         },
     }
@@ -59,7 +63,7 @@ def _channel(topic: Topic) -> Document:
     return {
         "address": topic.name,
         "description": f"Written by {topic.written_by or f'the {topic.owner} service'}; audience: {topic.audience}.",
-        "messages": {event.ce_type: {"$ref": f"#/components/messages/{event.ce_type}"} for event in topic.events},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _carried(topic)},
         "bindings": {
             "kafka": {
                 "topic": topic.name,
@@ -74,8 +78,13 @@ def _channel(topic: Topic) -> Document:
 
 
 def _operation(action: str, topic: Topic) -> Document:
-    messages = [{"$ref": f"#/channels/{topic.name}/messages/{event.ce_type}"} for event in topic.events]
+    messages = [{"$ref": f"#/channels/{topic.name}/messages/{name}"} for name in _carried(topic)]
     return {"action": action, "channel": {"$ref": f"#/channels/{topic.name}"}, "messages": messages}
+
+
+def _carried(topic: Topic) -> tuple[str, ...]:
+    """The names of the messages on a topic."""
+    return (_CHECKPOINT,) if topic.carries == "checkpoints" else tuple(event.ce_type for event in topic.events)
 
 
 def _message(event: type[Event], example: Document) -> Document:
@@ -92,6 +101,21 @@ def _message(event: type[Event], example: Document) -> Document:
         "payload": {"$ref": f"#/components/schemas/{event.ce_type}"},
         "bindings": {"kafka": {"key": {"type": "string", "description": event.key_field}, "bindingVersion": "0.5.0"}},
         "examples": [{"name": event.__name__, "headers": example["headers"], "payload": example["value"]}],
+    }
+
+
+_CHECKPOINT = "Checkpoint"
+
+
+def _checkpoint(service: str) -> Document:
+    """The one message that is no event: what the service signs of its log, at most a minute after it grew."""
+    return {
+        "name": _CHECKPOINT,
+        "title": _CHECKPOINT,
+        "summary": "The size and root of the service's log, signed (C2SP tlog-checkpoint), with counts and cursors.",
+        "contentType": "text/plain",
+        "payload": {"type": "string", "pattern": f"^entas/{service}\\n[0-9]+\\n"},
+        "bindings": {"kafka": {"key": {"type": "string", "const": service}, "bindingVersion": "0.5.0"}},
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from contracts import notifications, outcomes, partners, registry, training
 from contracts.envelope import EVENTS, Event
@@ -25,10 +26,16 @@ class Topic:
     retention_days: int | None = None  # None: kept for years
     written_by: str | None = None  # the partner system that writes it, for topics that are not ours to write
     read_by: tuple[str, ...] = ()  # the other services that fold it or react to it
+    carries: Literal["events", "checkpoints"] = "events"  # checkpoints are signed notes about the log, not of it
 
     @property
     def events(self) -> tuple[type[Event], ...]:
         return tuple(event for event in EVENTS.values() if event.topic == self.name)
+
+
+def checkpoints_topic(service: str) -> Topic:
+    """Where a service publishes what it signs of its log: outsiders hold what they were given against it."""
+    return Topic(f"{service}.checkpoints", service, 1, Audience.PARTNERS, carries="checkpoints")
 
 
 def _named(*topics: Topic) -> dict[str, Topic]:
@@ -55,17 +62,27 @@ TOPICS = _named(
     Topic("partners.dukcapil.rejected", "registry", 1, Audience.PARTNERS, retention_days=90),
     Topic("partners.dinkop", "outcomes", 3, Audience.PARTNERS, retention_days=7, written_by="dinkop"),
     Topic("partners.dinkop.rejected", "outcomes", 1, Audience.PARTNERS, retention_days=90),
+    *(checkpoints_topic(service) for service in ("registry", "training", "outcomes", "notifications")),
 )
 
 # Every event has a topic of the table, or it could be written but never delivered.
-_homeless = {event.topic for event in (*EVENTS.values(),)} - TOPICS.keys()
+_homeless = {event.topic for event in EVENTS.values()} - {t.name for t in TOPICS.values() if t.carries == "events"}
 if _homeless:
     raise TypeError(f"events name topics that are not declared: {', '.join(sorted(_homeless))}")
 
 
 def published_by(service: str) -> tuple[Topic, ...]:
     """The topics whose events a service's own log holds."""
-    return tuple(topic for topic in TOPICS.values() if topic.owner == service and topic.written_by is None)
+    return tuple(
+        topic
+        for topic in TOPICS.values()
+        if topic.owner == service and topic.written_by is None and topic.carries == "events"
+    )
+
+
+def checkpoints_of(service: str) -> Topic:
+    """The topic of the service's signed checkpoints."""
+    return next(topic for topic in TOPICS.values() if topic.owner == service and topic.carries == "checkpoints")
 
 
 def heard_by(service: str) -> tuple[Topic, ...]:
@@ -87,6 +104,8 @@ __all__ = [
     "Audience",
     "Topic",
     "carrying",
+    "checkpoints_of",
+    "checkpoints_topic",
     "heard_by",
     "notifications",
     "outcomes",

@@ -1,9 +1,11 @@
 """Where a stack keeps what, which ports it uses, and the secrets that are made for it."""
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,6 +148,7 @@ class Layout:
             self._make(name, secrets.token_urlsafe(24))
         for name in ("master.key", "search.pepper"):
             self._make(name, secrets.token_hex(32))
+        self._make_checkpoint_keys()
         key = Ed25519PrivateKey.generate()
         self._make("issuer.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
         self._make_clients()
@@ -184,6 +187,18 @@ class Layout:
         if not file.exists():
             write_privately(file, text)
 
+    def checkpoint_key(self, service: Service) -> Path:
+        """What the service signs its checkpoints with; the public half stands in `keys/<service>.vkey`."""
+        return self.secrets / f"{service.name}.checkpoint.key"
+
+    def _make_checkpoint_keys(self) -> None:
+        public = self.folder / "keys"
+        public.mkdir(exist_ok=True)
+        for service in self.services:
+            file = self.checkpoint_key(service)
+            self._make(file.name, secrets.token_hex(32))
+            (public / f"{service.name}.vkey").write_text(_verifier_key(f"entas/{service.name}", file.read_text()))
+
     def _make_clients(self) -> None:
         known = json.loads(self.clients_file.read_text()) if self.clients_file.exists() else {}
         services = (Client(f"service:{row.name}", (f"service:{row.name}",), ("*",)) for row in self.services)
@@ -196,6 +211,13 @@ class Layout:
             for client in (*CLIENTS, *services)
         }
         write_privately(self.clients_file, json.dumps(clients, indent=2))
+
+
+def _verifier_key(name: str, seed: str) -> str:
+    """The public half of a key as others are given it (C2SP signed-note): name, key hash, type 1 and the key."""
+    public = b"\x01" + Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed)).public_key().public_bytes_raw()
+    key_hash = hashlib.sha256(f"{name}\n".encode() + public).hexdigest()[:8]
+    return f"{name}+{key_hash}+{b64encode(public).decode()}\n"
 
 
 def default_ports(services: Sequence[Service]) -> dict[str, int]:

@@ -101,6 +101,7 @@ class Stack:
             "CLIENT_SECRET": layout.client_secret(client),
             "REGISTRY_URL": f"http://127.0.0.1:{layout.ports['registry-api']}",
             "MASTER_KEY_FILE": str(layout.secrets / "master.key"),
+            "CHECKPOINT_KEY_FILE": str(layout.checkpoint_key(service)),
             "SEARCH_PEPPER_FILE": str(layout.secrets / "search.pepper"),
             "CLOCK_FILE": str(layout.clock_file) if self.steered_clock else "",
             **self._senders(),

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 
 from contracts.envelope import Envelope, Position, headers_of
 from contracts.service_documents import services
-from contracts.topics import TOPICS, heard_by, published_by
+from contracts.topics import TOPICS, checkpoints_of, heard_by, published_by
 from tests.support.tools import without
 
 ROOT = Path(__file__).parents[2]
@@ -101,9 +101,9 @@ def test_the_official_parser_refuses_what_is_wrong(parser, tmp_path):
 def test_a_service_sends_its_own_topics_and_receives_what_it_hears(service):
     operations = document(service)["operations"].values()
     directions = {(operation["action"], operation["channel"]["$ref"]) for operation in operations}
-    assert directions == {("send", f"#/channels/{topic.name}") for topic in published_by(service)} | {
-        ("receive", f"#/channels/{topic.name}") for topic in heard_by(service)
-    }
+    assert directions == {
+        ("send", f"#/channels/{topic.name}") for topic in (*published_by(service), checkpoints_of(service))
+    } | {("receive", f"#/channels/{topic.name}") for topic in heard_by(service)}
 
 
 @pytest.mark.parametrize("service", services())
@@ -112,7 +112,7 @@ def test_a_channel_is_kept_and_cut_as_its_topic(service):
         topic, kafka = TOPICS[name], channel["bindings"]["kafka"]
         assert (channel["address"], kafka["topic"], kafka["partitions"]) == (name, name, topic.partitions)
         assert (channel["x-owner"], channel["x-audience"]) == (topic.owner, topic.audience)
-        assert channel["messages"].keys() == {event.ce_type for event in topic.events}
+        assert channel["messages"].keys() == ({event.ce_type for event in topic.events} or {"Checkpoint"})
         kept = kafka["topicConfiguration"]["retention.ms"]
         assert kept == {None: -1, 7: 604_800_000, 90: 7_776_000_000}[topic.retention_days]
 
@@ -131,6 +131,8 @@ def test_the_headers_that_are_described_are_those_that_are_written():
 def test_examples_fit_the_headers_and_the_payload_of_their_message(service):
     whole = document(service)
     for message in whole["components"]["messages"].values():
+        if message["contentType"] == "text/plain":
+            continue  # A checkpoint is no JSON.
         (example,) = message["examples"]
         for part in ("headers", "payload"):
             # A reference is looked up in the document, so the document goes with it.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.envelope import EVENTS
-from contracts.topics import TOPICS, Audience, carrying, heard_by, published_by
+from contracts.topics import TOPICS, Audience, carrying, checkpoints_of, heard_by, published_by
 
 SERVICES = {"registry", "training", "outcomes", "notifications"}
 
@@ -25,9 +25,9 @@ def test_a_topic_is_owned_by_a_service_that_exists(topic):
 @pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
 def test_a_topic_carries_something_on_at_least_one_partition(topic):
     assert topic.partitions >= 1
-    assert topic.events
+    assert bool(topic.events) == (topic.carries == "events")
     # A partner may speak of persons and of cooperatives on one topic; of ours each keeps one kind of stream.
-    assert topic.written_by or len({event.key_field for event in topic.events}) == 1
+    assert topic.written_by or not topic.events or len({event.key_field for event in topic.events}) == 1
     assert topic.retention_days is None or topic.retention_days >= 1
 
 
@@ -50,6 +50,14 @@ def test_facts_of_ours_are_kept_for_years_and_what_is_rejected_for_ninety_days()
     for service in SERVICES:
         for topic in published_by(service):
             assert topic.retention_days == (90 if topic.name.endswith(".rejected") else None)
+
+
+def test_a_service_keeps_what_it_signs_for_years_where_no_service_folds_it():
+    for service in SERVICES:
+        topic = checkpoints_of(service)
+        assert (topic.name, topic.partitions, topic.retention_days) == (f"{service}.checkpoints", 1, None)
+        assert topic not in published_by(service)
+        assert not any(topic in heard_by(other) for other in SERVICES)
 
 
 def test_a_topic_is_published_or_taken_in_but_not_both():
@@ -87,5 +95,6 @@ def test_the_service_documents_and_the_table_know_the_same_services():
     assert {path.stem for path in folder.glob("*.json")} == SERVICES
     for path in folder.glob("*.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
-        wanted = {topic.name for topic in (*published_by(path.stem), *heard_by(path.stem))}
+        topics = (*published_by(path.stem), checkpoints_of(path.stem), *heard_by(path.stem))
+        wanted = {topic.name for topic in topics}
         assert document["channels"].keys() == wanted

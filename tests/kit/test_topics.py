@@ -22,14 +22,19 @@ def lab() -> Iterator[Lab]:
 
 async def test_topics_are_made_as_the_contracts_say_and_once(lab: Lab, kafka: str):
     made = await create_topics(kafka, lab.service, 1)
-    assert sorted(made) == sorted([lab.topic, lab.partner_topic, lab.rejected_topic])
+    assert sorted(made) == sorted([lab.topic, lab.partner_topic, lab.rejected_topic, lab.checkpoints_topic])
     assert await create_topics(kafka, lab.service, 1) == []
     await check_topics(kafka, lab.service, asyncio.Event())
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
         described = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics(made)}
-        assert described == {lab.topic: PARTITIONS, lab.partner_topic: 1, lab.rejected_topic: 1}
+        assert described == {
+            lab.topic: PARTITIONS,
+            lab.partner_topic: 1,
+            lab.rejected_topic: 1,
+            lab.checkpoints_topic: 1,
+        }
         kept = {name: await kept_how(admin, name) for name in made}
     finally:
         await admin.close()
@@ -37,6 +42,7 @@ async def test_topics_are_made_as_the_contracts_say_and_once(lab: Lab, kafka: st
         lab.topic: (-1, "CreateTime"),
         lab.partner_topic: (7, "LogAppendTime"),
         lab.rejected_topic: (90, "CreateTime"),
+        lab.checkpoints_topic: (-1, "CreateTime"),
     }
 
 

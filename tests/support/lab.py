@@ -27,7 +27,7 @@ from contracts.envelope import (
     read_headers,
 )
 from contracts.partners import Fault
-from contracts.topics import TOPICS, Audience, Topic
+from contracts.topics import TOPICS, Audience, Topic, checkpoints_topic
 from services.kit.keyring import Keyring, LocalKeys
 from services.kit.reactions import Partner, Reactions
 from services.kit.relay import Nudge, Relay
@@ -95,6 +95,7 @@ class Lab:
         self.topic = f"{self.service}.counters"
         self.partner_topic = f"{self.service}.partner"
         self.rejected_topic = f"{self.partner_topic}.rejected"
+        self.checkpoints_topic = f"{self.service}.checkpoints"
 
         class CounterFact(Event, topic=self.topic, key="counter_id"):
             counter_id: Pseudonymous[str]
@@ -151,6 +152,7 @@ class Lab:
             self.partner_topic, service, 1, Audience.PARTNERS, retention_days=7, written_by="lab"
         )
         TOPICS[self.rejected_topic] = Topic(self.rejected_topic, service, 1, Audience.PARTNERS, retention_days=90)
+        TOPICS[self.checkpoints_topic] = checkpoints_topic(service)
         self.counters = Table(
             "counter", Counter, topic=self.topic, key=("counter_id",), evolve=self._evolve_counter, head=True
         )
@@ -201,7 +203,7 @@ class Lab:
         topics = (self.topic, self.partner_topic, self.rejected_topic)
         for name in [name for name, event in EVENTS.items() if event.topic in topics]:
             del EVENTS[name]
-        for topic in topics:
+        for topic in (*topics, self.checkpoints_topic):
             del TOPICS[topic]
 
 
@@ -225,7 +227,7 @@ async def make_topics(kafka: str, lab: Lab) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        names = (lab.topic, lab.partner_topic, lab.rejected_topic)
+        names = (lab.topic, lab.partner_topic, lab.rejected_topic, lab.checkpoints_topic)
         await admin.create_topics([NewTopic(name, TOPICS[name].partitions, 1) for name in names])
     finally:
         await admin.close()
