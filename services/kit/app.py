@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.kit import figures, metrics, problems, tracing
+from services.kit import figures, log_api, metrics, problems, tracing
 from services.kit.auth import Verifier
 from services.kit.http import Replayed, TimedOut, is_streamed
 from services.kit.logs import bind_correlation, masked
@@ -52,6 +52,7 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
     app.add_middleware(_Accompanied)
     app.include_router(service.router)
     app.include_router(figures.router)
+    app.include_router(log_api.router)
     app.include_router(tracing.router)
     _add_health(app, health)
     return app

@@ -23,6 +23,7 @@ CrashPoint = Literal[
     "sending-started-not-sent",
     "sent-not-recorded",
     "forgotten-not-noted",
+    "checkpoint-not-published",
 ]
 CRASH_POINTS: frozenset[str] = frozenset(get_args(CrashPoint))
 

@@ -153,6 +153,15 @@ def tiles_for_consistency(old_size: int, new_size: int) -> set[Tile]:
     return _tiles_of(_consistency_spans(old_size, new_size))
 
 
+def root_at(size: int, tiles: Tiles) -> bytes:
+    """The tree head over the first `size` leaves. Raises KeyError when one of `tiles_for_root` is missing."""
+    return _span_root((0, size), tiles) if size else EMPTY_ROOT
+
+
+def tiles_for_root(size: int) -> set[Tile]:
+    return _tiles_of([(0, size)])
+
+
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether `proof` shows the leaf hash `leaf` at `index` of the tree of `size` leaves. RFC 9162, 2.1.3.2."""
     if not 0 <= index < size:

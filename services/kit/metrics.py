@@ -38,6 +38,8 @@ parked_records = Counter("entas_parked_records", "Records parked since the proce
 parked_streams = Gauge("entas_parked_streams", "Streams that wait for mended code; alert when above 0", ["topic"])
 rejected_messages = Counter("entas_rejected_messages", "Partner messages kept as rejected", ["topic", "reason"])
 
+witness_failing = Gauge("entas_witness_failing", "1 while the witness does not take checkpoints, else 0")
+
 commands = Counter("entas_commands", "Commands, by outcome", ["command", "outcome"])
 command_seconds = Histogram("entas_command_seconds", "From request to answer", ["command"], buckets=_WORK)
 timer_runs = Counter("entas_timer_runs", "Passages of a timer, by outcome", ["timer", "outcome"])

@@ -18,6 +18,7 @@ from services.kit import crash, metrics, parking
 from services.kit.app import api_app, worker_app
 from services.kit.backoff import Backoff
 from services.kit.causes import told
+from services.kit.checkpoints import Checkpoints, checkpoints_from, signer_of
 from services.kit.clock import clock_from
 from services.kit.consumer import Consumer
 from services.kit.database import DatabaseAway, migrate, open_pool
@@ -130,6 +131,7 @@ async def serve_api(service: Service, settings: Settings, stopping: asyncio.Even
 
 async def serve_worker(service: Service, settings: Settings, stopping: asyncio.Event) -> None:
     """Relay, consumer, timers and jobs in one process, until told to stop."""
+    signer = signer_of(settings, service.name)
     pool = await _pool(settings, stopping)
     if pool is None:
         return
@@ -138,11 +140,12 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
     workplace = _workplace(service, settings, pool, nudge)
     relay = Relay(f"/entas/{service.name}", settings.database_url, settings.kafka_bootstrap)
     consumer = Consumer(workplace, settings.kafka_bootstrap, service.reactions, service.partners)
+    checkpoints = checkpoints_from(settings, service.name, pool, signer)
     context = JobContext(workplace, settings, stopping)
     failing: Failing = {}
 
     async def health() -> dict[str, Any]:
-        return await _progress(service, workplace, relay, consumer, failing)
+        return await _progress(service, workplace, relay, consumer, failing) | _alarms(checkpoints)
 
     await _together(
         stopping,
@@ -152,6 +155,7 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
             relay.run(stopping),
             consumer.run(stopping),
             _keep_house(pool, stopping),
+            *([] if checkpoints is None else [checkpoints.run(relay, settings.checkpoint_seconds, stopping, failing)]),
             *[run_timer(timer, workplace, stopping, failing) for timer in service.timers.all],
             *[run_job(job, context, failing) for job in service.jobs],
         ],
@@ -263,6 +267,12 @@ async def _count_parked(pool: Any) -> int:
     for topic, (streams, _) in counts.items():
         metrics.parked_streams.labels(topic).set(streams)
     return sum(streams for streams, _ in counts.values())
+
+
+def _alarms(checkpoints: Checkpoints | None) -> dict[str, Any]:
+    """What an operator has to look at although the worker goes on."""
+    trouble = checkpoints.witness_fails if checkpoints is not None else None
+    return {"alarms": {} if trouble is None else {"witness": trouble}}
 
 
 async def _next_due(timers: Timers, workplace: Workplace, stopped: dict[str, str]) -> datetime | None:

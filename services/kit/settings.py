@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     registry_url: str | None = Field(None, pattern="^https?://", description="the registry's API, which unwraps keys")
     master_key_file: Path | None = Field(None, description="a file with 32 bytes in hex (openssl rand -hex 32)")
     search_pepper_file: Path | None = Field(None, description="a file with 32 bytes in hex, not the master key's")
+    checkpoint_key_file: Path | None = Field(None, description="a file with 32 bytes in hex, this service's own")
+    checkpoint_seconds: float = Field(60, gt=0, le=3600, description="seconds between checkpoints, at most 3600")
+    witness: str | None = Field(
+        None, pattern="^(file:///|https?://)", description="file:///path or https://…, outside of this service's reach"
+    )
     clock_file: Path | None = Field(None, description="a steered clock; unset it to use the system's")
     crash_points: Annotated[dict[str, int], NoDecode] = Field(
         {}, description="names in services/kit/crash.py, by commas"
@@ -74,7 +79,7 @@ class Settings(BaseSettings):
     def _refuse_plain_http_in_production(self) -> Self:
         plain = [
             _PREFIX + name.upper()
-            for name in ("jwks_url", "token_url", "registry_url")
+            for name in ("jwks_url", "token_url", "registry_url", "witness")
             if (getattr(self, name) or "").startswith("http:")
         ]
         if plain and self.environment == "production" and not self.allow_http:
@@ -95,6 +100,10 @@ class Settings(BaseSettings):
     def search_pepper(self) -> bytes:
         """The 32 bytes that key the search digests. Raises SettingsInvalid; never shows what the file holds."""
         return self._secret("search_pepper_file")
+
+    def checkpoint_key(self) -> bytes:
+        """The 32 bytes that sign checkpoints. Raises SettingsInvalid; never shows what the file holds."""
+        return self._secret("checkpoint_key_file")
 
     def _secret(self, name: str) -> bytes:
         file = Path(self.needed(name))

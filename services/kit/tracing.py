@@ -1,6 +1,5 @@
 """What an auditor asks of one service's log: the events that mention an id, and what is sealed in some of them."""
 
-from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
@@ -9,10 +8,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import from_json, to_json
 
-from contracts.envelope import instant_text
+from contracts.envelope import NOTHING_BEFORE
 from services.kit.auth import Principal, requires
 from services.kit.keys import open_sealed
-from services.kit.log import LOG_COLUMNS, envelope_of
+from services.kit.log import LOG_COLUMNS
+from services.kit.log_entries import entry_of
 from services.kit.logs import correlation_id
 from services.kit.transaction import Workplace, log_look
 
@@ -59,30 +59,10 @@ async def _mentions(workplace: Workplace, ids: Sequence[str]) -> AsyncIterator[b
 
 
 def _line(service: str, row: Any) -> bytes:
-    envelope = envelope_of(f"/entas/{service}", row)
-    return (
-        to_json(
-            {
-                "sequence": row["sequence"],
-                "topic": envelope.topic,
-                "partition": row["partition"],
-                "key": envelope.key,
-                "version": envelope.version,
-                "type": envelope.type,
-                "id": envelope.id,
-                "source": envelope.source,
-                "time": instant_text(envelope.time),
-                "recorded": instant_text(envelope.recorded),
-                "actor": envelope.actor,
-                "correlation_id": envelope.correlation_id,
-                "causation_id": envelope.causation_id,
-                "traceparent": envelope.traceparent,
-                "area_code": row["area_code"],
-                "value": b64encode(row["value"]).decode(),
-            }
-        )
-        + b"\n"
-    )
+    """An entry, without what came before it in its partition: between these lines there are others."""
+    entry = entry_of(f"/entas/{service}", row, NOTHING_BEFORE)
+    del entry["previous_sequence"]
+    return to_json(entry) + b"\n"
 
 
 class OpenEvents(BaseModel):
