@@ -1,7 +1,7 @@
 """The sealed log as others read it: one entry a line, in the order of sequences, from the tables as they stand."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -37,7 +37,7 @@ async def entry_lines(pool: Any, source: str, first: int, last: int) -> AsyncIte
         begin += READ_AT_ONCE
 
 
-def entry_of(source: str, row: Mapping[str, Any], previous: int) -> dict[str, Any]:
+def entry_of(source: str, row: Any, previous: int) -> dict[str, Any]:
     """An entry as the endpoint and archives show it."""
     return {
         "sequence": row["sequence"],
