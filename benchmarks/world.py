@@ -1,14 +1,16 @@
 """What the benchmarks stand on: throw-away servers, a registry with households on its log, a training to read them."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from time import perf_counter
 from typing import Any
 
 import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from contracts.registry import (
     AgeBand,
@@ -21,9 +23,9 @@ from contracts.registry import (
     Rank,
     Sex,
 )
+from contracts.topics import TOPICS
 from services.kit.database import migrate
 from services.kit.keyring import LocalKeys
-from services.kit.relay import Relay
 from services.kit.topics import create_topics
 from services.kit.transaction import Workplace, acting_as, new_id
 from services.registry.__main__ import SERVICE as REGISTRY
@@ -31,7 +33,9 @@ from services.training.__main__ import SERVICE as TRAINING
 from tests.support.databases import Databases
 from tests.support.stack import Stack
 
+TOPIC = "registry.households"
 HOUSEHOLDS_A_TRANSACTION = 500
+COPIED_AT_ONCE = 50_000
 NOW = datetime(2024, 7, 1, tzinfo=UTC)
 
 
@@ -98,11 +102,53 @@ def _household(number: int, dice: random.Random) -> HouseholdListed:
     )
 
 
-async def relay_all(site: Site, kafka: str) -> None:
-    """Runs a relay until the outbox is empty."""
-    stopping = asyncio.Event()
-    relaying = asyncio.ensure_future(Relay("/entas/registry", site.dsn, kafka).run(stopping))
-    while await site.pool.fetchval("SELECT EXISTS (SELECT 1 FROM outbox)"):  # noqa: ASYNC110 (the end is in the database)
-        await asyncio.sleep(0.01)
-    stopping.set()
-    await relaying
+async def multiply(site: Site, events: int) -> None:
+    """Makes `events` households of those that are listed, in the log alone: each copy with an id of its own.
+
+    Listing a million as an import does would take minutes; relay and projection see no difference.
+    """
+    there = await site.pool.fetchval("SELECT count(*) FROM log")
+    while there < events:
+        copied = await site.pool.fetchval(
+            """
+            WITH made AS (
+                SELECT l.*, gen_random_uuid()::text AS household, gen_random_uuid()::text AS event
+                FROM log l
+                ORDER BY l.id
+                LIMIT $1
+            ),
+            appended AS (
+                INSERT INTO log (topic, stream, version, partition, type, event_id, occurred_at, recorded_at, actor,
+                                 correlation_id, area_code, value)
+                SELECT topic, household, version, partition, type, event, occurred_at, recorded_at, actor,
+                       correlation_id, area_code,
+                       convert_to(replace(convert_from(value, 'UTF8'), stream, household), 'UTF8')
+                FROM made
+                RETURNING id
+            ),
+            waiting AS (INSERT INTO outbox (id) SELECT id FROM appended)
+            SELECT count(*) FROM appended
+            """,
+            min(there, events - there, COPIED_AT_ONCE),
+        )
+        there += copied
+
+
+async def new_topic(kafka: str) -> str:
+    """A topic like the households', for records that are no facts."""
+    name = f"bench.raw.{perf_counter():.6f}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, TOPICS[TOPIC].partitions, 1)])
+    await admin.close()
+    return name
+
+
+async def ends(kafka: str) -> dict[int, int]:
+    """Partition -> where the households' topic ends now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
+    await consumer.start()
+    places = [TopicPartition(TOPIC, n) for n in range(TOPICS[TOPIC].partitions)]
+    found = await consumer.end_offsets(places)
+    await consumer.stop()
+    return {place.partition: end for place, end in found.items()}

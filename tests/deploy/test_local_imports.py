@@ -16,6 +16,7 @@ PLANTED = {
     "training": ("services/training/left_over.py", "import json"),
     "outcomes": ("services/outcomes/left_over.py", "import json"),
     "notifications": ("services/notifications/left_over.py", "import json"),
+    "audit": ("services/audit/story.py", "import services.kit.transaction"),
     "concepts": ("services/training/rules/state.py", "import services.training.rules.decisions"),
     "decisions": ("services/training/rules/decisions.py", "import services.training.cohorts.queries"),
     "state": ("services/training/cohorts/state.py", "import services.training.classes.decisions"),

@@ -33,7 +33,7 @@ def without_pytests_own_handlers():
 def lines():
     """What was logged since the last call, each line parsed. The process's logging is put back afterwards."""
     kept = {name: (log.handlers, log.propagate, log.level) for name in AFFECTED if (log := logging.getLogger(name))}
-    hooks = sys.excepthook, threading.excepthook
+    hooks, before = (sys.excepthook, threading.excepthook), structlog.get_config()
     stream = io.StringIO()
     configure_logging("INFO", stream, service="registry")
 
@@ -52,7 +52,7 @@ def lines():
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(False)
     structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def test_a_line_is_json_with_time_level_logger_and_service(lines):

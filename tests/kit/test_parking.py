@@ -190,7 +190,7 @@ async def test_what_fails_as_it_is_written_is_found_and_parked(lab: Lab, fresh_d
         facts = [lab.Counted(counter_id=f"c{n}", amount=n) for n in (1, 2, PLANTED, 3)]
         await publisher.decide(*facts, lab.Counted(counter_id=f"c{PLANTED}", amount=1))
         async with running(relay_of(publisher, kafka).run, consumer_of(reader, kafka).run):
-            await eventually(lambda: same_but(publisher, reader, f"c{PLANTED}"))
+            await eventually(lambda: same_but(publisher, reader, f"c{PLANTED}"), seconds=60)
             await eventually(lambda: records_are(reader, 2))
         [parked] = await streams(reader)
         assert "it cannot be applied: CheckViolationError" in parked.reason

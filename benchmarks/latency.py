@@ -1,0 +1,149 @@
+"""From a command's commit until another service's projection shows it: p50 and p99 under a steady load.
+
+The load is open: commands leave on time whether or not those before them are done.
+"""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+
+from benchmarks.world import NOW, Site, list_households
+from contracts.registry import DelistingReason, HouseholdDelisted
+from deploy.demo.lists import ListSize, write_list
+from deploy.local.issuer import token_for
+from services.kit.consumer import Consumer
+from services.kit.reactions import Reactions
+from services.kit.relay import Nudge, Relay
+from services.kit.transaction import Workplace, acting_as
+from tests.journeys.oracle import Oracle
+from tests.journeys.oracle.lists import read_list
+from tests.journeys.programme import PRIORITY, VERIFICATION, Programme
+from tests.support.world import REGISTRY, World
+
+POLL_SECONDS = 0.003
+
+
+@dataclass
+class Latencies:
+    """Seconds from commit to projection, the rate that was really reached, and what was lost on the way (nothing)."""
+
+    seconds: list[float]
+    commands_a_second: float
+
+    def percentile(self, percent: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+@dataclass
+class Watch:
+    """Looks every few milliseconds which of the awaited streams have arrived."""
+
+    pool: Any
+    query: str  # of the ids in $1 those that are there
+    waiting: dict[str, float] = field(default_factory=dict)
+    seen: list[float] = field(default_factory=list)
+
+    async def run(self) -> None:
+        while True:
+            if self.waiting:
+                rows = await self.pool.fetch(self.query, list(self.waiting))
+                now = perf_counter()
+                self.seen += [max(0.0, now - self.waiting.pop(row["id"])) for row in rows]
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def until_all_arrived(self) -> None:
+        async with asyncio.timeout(60):
+            while self.waiting:  # noqa: ASYNC110 (what is awaited is in the database)
+                await asyncio.sleep(0.01)
+
+
+async def steadily(ids: list[str], rate: float, watch: Watch, command: Callable[[str], Awaitable[None]]) -> Latencies:
+    """Sends a command for each id, `rate` a second, and waits until all have arrived."""
+    watching = asyncio.ensure_future(watch.run())
+    begun = perf_counter()
+
+    async def one(number: int, id_: str) -> None:
+        await asyncio.sleep(max(0.0, begun + number / rate - perf_counter()))
+        await command(id_)
+        watch.waiting[id_] = perf_counter()
+
+    await asyncio.gather(*[one(number, id_) for number, id_ in enumerate(ids)])
+    took = perf_counter() - begun
+    await watch.until_all_arrived()
+    watching.cancel()
+    return Latencies(watch.seen, len(ids) / took)
+
+
+async def over_http(commands: int, rate: float) -> Latencies:
+    """Visits are assigned over the registry's API; training's candidates are looked at. Every process really runs."""
+    with World(NOW) as world, tempfile.TemporaryDirectory() as folder:
+        world.start()
+        programme = Programme(world, Oracle(NOW))
+        for kind, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
+            programme.adopt(REGISTRY, kind, definition)
+        path = Path(folder) / "p3ke.csv"
+        size = ListSize("bench", households=commands, people=commands * 4, villages_per_kabupaten=2)
+        write_list(path, size, dated=date(2024, 6, 1))
+        await asyncio.to_thread(programme.take_in, read_list(path, "P3KE", date(2024, 6, 1), ["52"]))
+        members = programme.oracle.registry.members
+        people = [person for (_, person), row in members.items() if row["adult"]][:commands]
+        random.Random(1).shuffle(people)
+        token = token_for(
+            "programme", token_url=f"{world.layout.issuer_url}/token", clients_file=world.layout.clients_file
+        )
+        training = urlsplit(world.postgres_server.dsn)._replace(path="/entas_training").geturl()
+        async with AsyncExitStack() as opened:
+            pool = await opened.enter_async_context(asyncpg.create_pool(training, min_size=1, max_size=1))
+            client = await opened.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=f"http://127.0.0.1:{world.layout.ports['registry-api']}",
+                    headers={"Authorization": f"Bearer {token}"},
+                    timeout=30,
+                )
+            )
+
+            async def assign(person: str) -> None:
+                body = {"person_ids": [person], "facilitator_id": "facilitator", "due_on": "2024-12-31"}
+                answer = await client.post("/assignments", json=body, headers={"Idempotency-Key": f"bench-{person}"})
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["done"] == 1, answer.text
+
+            query = "SELECT participant_id AS id FROM candidate WHERE participant_id = ANY($1::text[])"
+            return await steadily(people, rate, Watch(pool, query), assign)
+
+
+async def of_the_kit(registry: Site, training: Site, kafka: str, transactions: int, rate: float) -> Latencies:
+    """Households are delisted by the kit's own transactions; relay and consumer run in this process beside them."""
+    await list_households(registry, transactions)
+    stopping = asyncio.Event()
+    nudge = Nudge(registry.pool)
+    place = registry.workplace
+    workplace = Workplace(place.service, place.pool, place.tables, place.keyring, place.now, nudge)
+    consumer = Consumer(training.workplace, kafka, Reactions(), ())
+    parts = [Relay("/entas/registry", registry.dsn, kafka).run, consumer.run, nudge.run]
+    running = [asyncio.ensure_future(part(stopping)) for part in parts]
+    while await training.pool.fetchval("SELECT count(*) FROM demand") < transactions:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    households = [row["household_id"] for row in await registry.pool.fetch("SELECT household_id FROM household")]
+
+    async def delist(household: str) -> None:
+        async with workplace.transaction(acting_as("bench")) as tx:
+            await tx.decide([HouseholdDelisted(household_id=household, reason=DelistingReason.NOT_ON_LIST)])
+
+    query = "SELECT household_id AS id FROM demand WHERE household_id = ANY($1::text[]) AND status = 'delisted'"
+    measured = await steadily(households, rate, Watch(training.pool, query), delist)
+    stopping.set()
+    await asyncio.gather(*running)
+    return measured
