@@ -20,6 +20,7 @@ from rich.table import Table
 from benchmarks import latency, projecting, relaying
 from benchmarks.machine import described
 from benchmarks.world import World, ends, list_households, multiply, world
+from services.kit.garbage import look_less_often
 from services.registry.__main__ import SERVICE as REGISTRY
 from services.training.__main__ import SERVICE as TRAINING
 
@@ -150,6 +151,7 @@ def main(
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHES)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.disable(logging.WARNING)
+    look_less_often()  # As our processes do; the rivals have it too.
     console = Console()
     machine = described()
     with console.status("starting servers") as status:

@@ -22,6 +22,7 @@ from services.kit.checkpoints import Checkpoints, checkpoints_from, signer_of
 from services.kit.clock import clock_from
 from services.kit.consumer import Consumer
 from services.kit.database import DatabaseAway, migrate, open_pool
+from services.kit.garbage import look_less_often
 from services.kit.jobs import JobContext, run_job
 from services.kit.logs import configure_logging
 from services.kit.outages import OUTAGES
@@ -96,6 +97,7 @@ def _run(service: Service, serve: Callable[[Service, Settings, asyncio.Event], A
     settings = _settings(service)
 
     async def until_told() -> None:
+        look_less_often()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
