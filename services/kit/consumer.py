@@ -22,6 +22,7 @@ from services.kit.batch import Batches, StepFailed
 from services.kit.causes import told
 from services.kit.crash import crash_point
 from services.kit.fetching import read_what_cannot_be_decoded
+from services.kit.folds import Folds, OtherFold, adopt, difference, folds_by_topic, other_folds
 from services.kit.outages import OUTAGES
 from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
 from services.kit.reactions import Partner, Reactions
@@ -60,6 +61,8 @@ class Consumer:
         self._group = f"entas.{workplace.service}"
         self._partner_topics = {partner.topic for partner in partners}
         self._topics = foreign_topics(workplace, reactions, partners)
+        self._folds = folds_by_topic(workplace.tables, self._topics - self._partner_topics)
+        self._unfolded: set[Place] = set()  # stopped until their projections are made anew
         self._batches = Batches(workplace.service, workplace.tables, reactions, partners, workplace.keyring)
         self._held: dict[Place, Standing] = {}
         self._in_doubt: set[Place] = set()
@@ -136,6 +139,10 @@ class Consumer:
             except Outrun as outrun:
                 _log.info("outrun by another member", error=str(outrun))
                 metrics.consumer_batches.labels(self._group, "outrun").inc()
+                self._forget(pieces)
+            except OtherFold as other:
+                metrics.consumer_batches.labels(self._group, "outrun").inc()
+                await self._leave_to_a_rebuild(other.reasons)
                 self._forget(pieces)
             except Exception as error:  # noqa: BLE001 (raising would make FastStream go on with the next fetch)
                 # An outage is waited out. So is what we do not know: nothing may be skipped, and stopping a partition
@@ -223,7 +230,7 @@ class Consumer:
             await self._in_one_transaction([piece], self._batches.apply)
         except OUTAGES:
             raise
-        except (Outrun, StepFailed):
+        except (Outrun, OtherFold, StepFailed):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is, it is this record's)
             if piece.place.topic in self._partner_topics and is_unstorable(error):
@@ -236,7 +243,7 @@ class Consumer:
     async def _in_one_transaction(self, slices: Sequence[Slice], work: _WorkOnSlices) -> None:
         async with self._workplace.pool.acquire() as connection:
             async with connection.transaction():
-                await _hold_cursor(connection, slices)
+                await _hold_cursor(connection, slices, self._workplace.service, self._folds)
                 tx = projecting(self._workplace, connection)
                 await work(tx, slices)
                 tx.before_log(lambda connection: _move_cursor(connection, slices))
@@ -293,6 +300,7 @@ class Consumer:
             return
         assigned = {Place(p.topic, p.partition) for p in consumer.assignment()}
         async with self._lock:
+            await self._mind_folds(assigned)
             await self._settle([place for place in assigned if place not in self._held])
             for place in assigned & self._stopped_places():
                 # A pause does not outlive a rebalance, so it is laid again.
@@ -372,6 +380,26 @@ class Consumer:
             "UPDATE cursor SET stopped = $3 WHERE topic = $1 AND partition = $2", place.topic, place.partition, reason
         )
 
+    async def _mind_folds(self, assigned: Collection[Place]) -> None:
+        """Stops what is folded in another way than ours, and goes on where a rebuild has ended that."""
+        async with self._workplace.pool.acquire() as connection:
+            others = await other_folds(connection, self._workplace.service, self._folds)
+        await self._leave_to_a_rebuild({place: reason for place, reason in others.items() if place in assigned})
+        consumer = self._subscriber.consumer
+        for place in self._unfolded - others.keys():
+            self._unfolded.discard(place)
+            self.stopped.pop(place, None)
+            metrics.stopped_partitions.labels(place.topic, str(place.partition)).set(0)
+            self._forget([place])
+            if consumer is not None and place in assigned:
+                consumer.resume(TopicPartition(*place))
+
+    async def _leave_to_a_rebuild(self, reasons: Mapping[Place, str]) -> None:
+        for place, reason in reasons.items():
+            if place not in self.stopped:
+                self._unfolded.add(place)
+                await self._stop(place, reason)
+
     # --- Kafka -------------------------------------------------------------------------------------------------------
 
     async def _commit_offsets(self, slices: Sequence[Slice]) -> None:
@@ -404,6 +432,8 @@ class Consumer:
             [place.topic for place in places],
             [place.partition for place in places],
         )
+        async with self._workplace.pool.acquire() as connection:
+            await adopt(connection, self._folds)
 
 
 def projecting(workplace: Workplace, connection: Connection) -> Transaction:
@@ -484,11 +514,16 @@ async def _read_cursor(connection: Connection, places: Collection[Place]) -> dic
     }
 
 
-async def _hold_cursor(connection: Connection, slices: Sequence[Slice]) -> None:
-    """Compares the cursor with the positions held, and keeps it from moving until this transaction ends."""
+async def _hold_cursor(
+    connection: Connection, slices: Sequence[Slice], service: str, folds: Mapping[str, Folds]
+) -> None:
+    """Compares the cursor with the positions held, and keeps it from moving until this transaction ends.
+
+    Raises `Outrun`; and `OtherFold` where the rows are made with another fold than ours, as after a rebuild.
+    """
     rows = await connection.fetch(
         """
-        SELECT c.topic, c.partition, c.next_offset
+        SELECT c.topic, c.partition, c.next_offset, c.folds
         FROM cursor c
         JOIN unnest($1::text[], $2::smallint[]) AS place (topic, partition) USING (topic, partition)
         ORDER BY c.topic, c.partition
@@ -501,6 +536,13 @@ async def _hold_cursor(connection: Connection, slices: Sequence[Slice]) -> None:
     for piece in slices:
         if found.get(piece.place) != piece.before.next_offset:
             raise Outrun(f"{piece.place}: held {piece.before.next_offset}, the cursor says {found.get(piece.place)}")
+    others = {
+        Place(row["topic"], row["partition"]): reason
+        for row in rows
+        if row["topic"] in folds and (reason := difference(service, row["topic"], folds[row["topic"]], row["folds"]))
+    }
+    if others:
+        raise OtherFold(others)
 
 
 async def _move_cursor(connection: Connection, slices: Sequence[Slice]) -> None:

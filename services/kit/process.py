@@ -20,6 +20,7 @@ from services.kit.backoff import Backoff
 from services.kit.causes import told
 from services.kit.checkpoints import Checkpoints, checkpoints_from, signer_of
 from services.kit.clock import clock_from
+from services.kit.commands import add_log_commands
 from services.kit.consumer import Consumer
 from services.kit.database import DatabaseAway, migrate, open_pool
 from services.kit.garbage import look_less_often
@@ -80,6 +81,7 @@ def main(service: Service) -> None:
         typer.echo(f"{service.name}: made {', '.join(made)}" if made else f"{service.name}: all topics are there")
 
     app.add_typer(parked_commands(service, lambda: _settings(service)), name="parked")
+    add_log_commands(app, service, lambda: _settings(service))
     app()
 
 

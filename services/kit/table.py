@@ -38,6 +38,9 @@ class Table(Generic[Row]):
 
     Fields of the row type are scalars (text, int, bool, float, Decimal, date, datetime, StrEnum) or anything that
     pydantic can write as JSON (stored as jsonb). Column order and names are the row type's.
+
+    `fold_version` is raised whenever `evolve` or `touches` comes to give other rows for the same facts: a worker then
+    leaves the topic alone until `rebuild` has made a projection anew (see folds.py).
     """
 
     name: str
@@ -47,6 +50,7 @@ class Table(Generic[Row]):
     evolve: Callable[..., Row | None]
     touches: Mapping[type[Event], Touches] | None = None
     head: bool = False
+    fold_version: int = 1
 
     def __post_init__(self) -> None:
         columns = self.columns
