@@ -17,12 +17,16 @@ from services.kit.causes import told
 from services.kit.comparing import Compared, Report, diff
 from services.kit.outages import OUTAGES
 from services.kit.rebuild import RebuildRefused, Rebuilt, discard, rebuild, topics_to_rebuild
+from services.kit.recovery import RecoveryRefused, recover
+from services.kit.relay import RelayDefect
 from services.kit.replay import ReplayDefect, live_reach, own_and_foreign, replay_into
+from services.kit.reseeding import Remapped, ReseedRefused, read_cursors, remap_cursors, reseed
 from services.kit.service import Service
 from services.kit.settings import Settings
 from services.kit.table import Table
+from services.kit.tails import TailsDiffer
 
-DEFECTS = (ReplayDefect, RebuildRefused)
+DEFECTS = (ReplayDefect, RebuildRefused, RecoveryRefused, ReseedRefused, TailsDiffer, RelayDefect)
 _DATABASE = typer.Option(..., "--into", metavar="URL", help="An empty database that `migrate` has prepared.")
 _AS_OF = typer.Option(None, metavar="WHEN", help="A sequence, or a time: 1041 or 2024-07-08T12:00:00Z.")
 
@@ -82,6 +86,77 @@ def add_log_commands(app: typer.Typer, service: Service, settings_of: Callable[[
                     _show_rebuilt(_rebuild(service, settings, topic, anew))
         if not topics:
             typer.echo(f"{service.name} folds no facts of others: there is nothing to rebuild")
+
+    @app.command(name="recover")
+    def recover_command() -> None:
+        """Takes back from Kafka what a database restored from an older backup lacks. Stop API and workers first.
+
+        Appends the missing tail with its own ids, versions, times and sequences, seals it, and folds it into the
+        tables; checks all of it before anything is changed. Run again, it goes on; with nothing missing it changes
+        nothing.
+        """
+        settings = settings_of()
+        with _failing_with(2), _counting("events taken back") as count:
+            work = recover(
+                settings.database_url, service.name, settings.kafka_bootstrap, service.tables, service.partners, count
+            )
+            done = asyncio.run(work)
+        if not done.events:
+            typer.echo(f"{service.name}: nothing is missing; {done.first_sequence:,} events are sealed here")
+            return
+        last = done.first_sequence + done.events - 1
+        typer.echo(
+            f"{service.name}: sequences {done.first_sequence} to {last} are back, {done.appended} of them appended"
+        )
+        for place, records in done.moved.items():
+            typer.echo(f"  {place}: {records} records had been answered already; folded, and not answered again")
+        typer.echo(f"Look next: python -m services.{service.name} diff, and docs/runbooks/restore-older-backup.md")
+
+    @app.command(name="reseed")
+    def reseed_command() -> None:
+        """Sends again from the log what Kafka has lost, as the relay had sent it. Run `topics` first where it is empty.
+
+        Partitions that hold all are left alone. Partners' topics are in nobody's log: partners have to send again.
+        """
+        settings = settings_of()
+        with _failing_with(2), _counting("events sent again") as count:
+            sent = asyncio.run(reseed(settings.database_url, service.name, settings.kafka_bootstrap, count))
+        for place, events in sent.items():
+            typer.echo(f"  {place}: {events:,} events sent again")
+        typer.echo(
+            f"{service.name}: Kafka holds all that was sent"
+            + ("; now, in every service that reads it: `cursors --reseeded`" if sent else "; nothing was missing")
+        )
+
+    @app.command(name="cursors")
+    def cursors_command(
+        reseeded: bool = typer.Option(False, "--reseeded", help="Find each cursor's last event in the topics of now."),
+    ) -> None:
+        """Shows where this service stands in what it reads; with --reseeded, finds its place in topics made anew.
+
+        Stop the workers first, and have each topic's owner `reseed`. All cursors move together, or none.
+        """
+        settings = settings_of()
+        if reseeded:
+            with _failing_with(2):
+                _show_remapped(service, asyncio.run(remap_cursors(settings.database_url, settings.kafka_bootstrap)))
+        with _failing_with(2):
+            _show_cursors(asyncio.run(read_cursors(settings.database_url)))
+
+
+def _show_remapped(service: Service, done: Remapped) -> None:
+    for place, (before, after) in done.moved.items():
+        typer.echo(f"  {place}: offset {before.next_offset} -> {after.next_offset} (sequence {after.last_sequence})")
+    for place in done.begun_anew:
+        typer.echo(f"  {place}: read from its beginning; what the partner had sent and nobody read is lost there")
+    typer.echo(f"{service.name}: {len(done.moved)} cursors moved, {len(done.unchanged)} stood right; start the workers")
+
+
+def _show_cursors(cursors: list[tuple[Any, ...]]) -> None:
+    shown = Printed("partition", "next offset", "last sequence", "stopped")
+    for place, next_offset, last_sequence, stopped in cursors:
+        shown.add_row(str(place), f"{next_offset:,}", f"{last_sequence:,}", stopped or "")
+    Console(width=None if sys.stdout.isatty() else 150).print(shown)
 
 
 def _rebuild(service: Service, settings: Settings, topic: str, anew: bool) -> Rebuilt:

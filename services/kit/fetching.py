@@ -4,9 +4,11 @@ Names of headers are UTF-8 by the protocol, but no broker looks: whoever writes 
 aiokafka (0.14) raises UnicodeDecodeError at each fetch, for all partitions of the consumer, and has no hook for that.
 """
 
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher
 
 UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
@@ -32,3 +34,36 @@ class _DecodablePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc
 def read_what_cannot_be_decoded() -> None:
     """Makes every consumer of this process go on after such a record. May be called again."""
     fetcher.PartitionRecords = _DecodablePartitionRecords
+
+
+@asynccontextmanager
+async def reader(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer outside of any group, for commands that read topics themselves: assign, seek, and read."""
+    read_what_cannot_be_decoded()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap.split(","), isolation_level="read_committed", enable_auto_commit=False, **options
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+Offsets = dict[TopicPartition, int]
+
+
+async def extent(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> tuple[Offsets, Offsets]:
+    """Where these partitions begin and end now. Ask before assigning them, see `read_from`."""
+    wanted = list(partitions)
+    if not wanted:
+        return {}, {}
+    return await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
+
+
+def read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> None:
+    """Assigns these partitions at these offsets, at once: between an assignment and a seek that is awaited, aiokafka
+    (0.14) goes to where it would begin by itself, and may stay there."""
+    consumer.assign(list(starts))
+    for partition, offset in starts.items():
+        consumer.seek(partition, offset)

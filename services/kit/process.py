@@ -32,6 +32,7 @@ from services.kit.parts import Failing
 from services.kit.relay import Nudge, Relay
 from services.kit.service import Service
 from services.kit.settings import Settings, SettingsInvalid, load_settings
+from services.kit.tails import wait_until_sound
 from services.kit.tasks import first_of, sleep_unless
 from services.kit.timers import Timers, run_timer
 from services.kit.topics import TopicsDiffer, check_topics, create_topics
@@ -151,17 +152,25 @@ async def serve_worker(service: Service, settings: Settings, stopping: asyncio.E
     async def health() -> dict[str, Any]:
         return await _progress(service, workplace, relay, consumer, failing) | _alarms(checkpoints)
 
+    async def deciding() -> None:
+        """What decides of itself waits until the log is known to be whole: on an older backup it would decide twice."""
+        await wait_until_sound(settings.database_url, service.name, settings.kafka_bootstrap, stopping, failing)
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(consumer.run(stopping))
+            for timer in service.timers.all:
+                parts.create_task(run_timer(timer, workplace, stopping, failing))
+            for job in service.jobs:
+                parts.create_task(run_job(job, context, failing))
+
     await _together(
         stopping,
         [
             _serve_http(worker_app(service, health), settings.api_host, settings.worker_port, stopping),
             nudge.run(stopping),
             relay.run(stopping),
-            consumer.run(stopping),
             _keep_house(pool, stopping),
             *([] if checkpoints is None else [checkpoints.run(relay, settings.checkpoint_seconds, stopping, failing)]),
-            *[run_timer(timer, workplace, stopping, failing) for timer in service.timers.all],
-            *[run_job(job, context, failing) for job in service.jobs],
+            deciding(),
         ],
     )
     await workplace.keyring.aclose()

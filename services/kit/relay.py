@@ -23,6 +23,7 @@ from services.kit.log import LOG_COLUMNS, envelope_of
 from services.kit.merkle import Frontier, leaf_hash, partial_tiles_needed, tile_updates
 from services.kit.outages import OUTAGES
 from services.kit.rows import Connection
+from services.kit.tails import TailsDiffer, refuse_to_fork
 from services.kit.tasks import first_of, sleep_unless
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ class Relay:
 
     def __init__(self, source: str, database_url: str, kafka_bootstrap: str) -> None:
         self._source = source
+        self._service = source.rpartition("/")[2]
         self._database_url = database_url
         self._kafka = kafka_bootstrap
         self.leading = False
@@ -104,7 +106,12 @@ class Relay:
     async def _lead(
         self, connection: Connection, nudged: asyncio.Event, stopping: asyncio.Event, backoff: Backoff
     ) -> None:
-        producer = _producer(self._kafka)
+        try:
+            if not await first_of(refuse_to_fork(connection, self._service, self._kafka), stopping):
+                return
+        except TailsDiffer as differ:
+            raise RelayDefect(str(differ)) from differ
+        producer = producer_for(self._kafka)
         try:
             await first_of(producer.start(), stopping)
             self.leading, self.defect = True, None
@@ -121,7 +128,7 @@ class Relay:
                 await _mark_sent(connection, batch)
                 backoff.reset()
         finally:
-            await _abandon(producer)
+            await abandon(producer)
 
     # --- sealing -----------------------------------------------------------------------------------------------------
 
@@ -139,23 +146,7 @@ class Relay:
         )
         if batch is None:
             return None
-        rows = await connection.fetch(
-            f"""
-            SELECT {LOG_COLUMNS}
-            FROM seal s
-            JOIN log l ON l.id = s.id
-            WHERE s.sequence >= $1 AND s.sequence < $2
-            ORDER BY s.sequence
-            """,
-            batch["first_sequence"],
-            batch["first_sequence"] + batch["size"],
-        )
-        if len(rows) != batch["size"]:
-            raise RelayDefect(
-                f"batch {batch['batch_no']} was sealed with {batch['size']} events, {len(rows)} are there"
-            )
-        tails = _read_tails(batch["tails"])
-        return SealedBatch(batch["batch_no"], self._placed(rows, batch["first_sequence"], tails), resent=True)
+        return await load_sealed(connection, self._source, batch)
 
     async def _seal(self, connection: Connection) -> SealedBatch | None:
         """Gives the oldest unsent events their sequences and leaves, in one transaction. None if there are none."""
@@ -178,22 +169,12 @@ class Relay:
             number = 1 if last is None else last["batch_no"] + 1
             frontier = Frontier() if last is None else Frontier.from_bytes(last["frontier"])
             tails = {} if last is None else _read_tails(last["tails"])
-            events = self._placed(_fitting(rows), frontier.size, tails)
-            await _write_seal(connection, number, frontier, events, tails)
+            events = _placed(self._source, _fitting(rows), frontier.size, tails)
+            await write_seal(connection, number, frontier, events, tails)
         for event in events:
             metrics.relay_sealed_events.labels(event.envelope.topic).inc()
         crash_point("sealed-not-sent")
         return SealedBatch(number, events, resent=False)
-
-    def _placed(self, rows: Sequence[asyncpg.Record], first_sequence: int, tails: Tails) -> list[Outgoing]:
-        """Each row with its sequence and the sequence before it in its partition; moves `tails` on."""
-        placed = []
-        for sequence, row in enumerate(rows, first_sequence):
-            tail = f"{row['topic']}/{row['partition']}"
-            position = Position(sequence, tails.get(tail, NOTHING_BEFORE))
-            tails[tail] = sequence
-            placed.append(Outgoing(row["id"], row["partition"], envelope_of(self._source, row), row["value"], position))
-        return placed
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -201,34 +182,74 @@ class Relay:
         """Sends one Kafka record batch per partition: all or nothing each. False if the process stops meanwhile."""
         if batch.resent:
             metrics.relay_resent_batches.inc()
-        builders: dict[tuple[str, int], Any] = {}
-        for event in batch.events:
-            place = (event.envelope.topic, event.partition)
-            builder = builders.get(place) or builders.setdefault(place, producer.create_batch())
-            taken = builder.append(
-                timestamp=_milliseconds(event.envelope.recorded),
-                key=event.envelope.key.encode(),
-                value=event.value,
-                headers=headers_of(event.envelope, event.position),
-            )
-            if taken is None:
-                raise RelayDefect(f"sequence {event.position.sequence} does not fit into a record batch of {place}")
-        for builder in builders.values():
-            builder.close()
-
-        async def send_all() -> None:
-            sent = [
-                await producer.send_batch(builder, topic, partition=partition)
-                for (topic, partition), builder in builders.items()
-            ]
-            await asyncio.gather(*sent)
-
-        if not await first_of(send_all(), stopping):
+        builders = record_batches(producer, batch.events)
+        if not await first_of(send_all(producer, builders), stopping):
             return False
         for topic, _ in builders:
             metrics.relay_sent_events.labels(topic).inc(sum(event.envelope.topic == topic for event in batch.events))
         crash_point("sent-not-marked")
         return True
+
+
+def _placed(source: str, rows: Sequence[asyncpg.Record], first_sequence: int, tails: Tails) -> list[Outgoing]:
+    """Each row with its sequence and the sequence before it in its partition; moves `tails` on."""
+    placed = []
+    for sequence, row in enumerate(rows, first_sequence):
+        tail = f"{row['topic']}/{row['partition']}"
+        position = Position(sequence, tails.get(tail, NOTHING_BEFORE))
+        tails[tail] = sequence
+        placed.append(Outgoing(row["id"], row["partition"], envelope_of(source, row), row["value"], position))
+    return placed
+
+
+async def load_sealed(connection: Connection, source: str, batch: asyncpg.Record) -> SealedBatch:
+    """A batch exactly as it was sealed, from its `batch_no, first_sequence, size` and the `tails` before it."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {LOG_COLUMNS}
+        FROM seal s
+        JOIN log l ON l.id = s.id
+        WHERE s.sequence >= $1 AND s.sequence < $2
+        ORDER BY s.sequence
+        """,
+        batch["first_sequence"],
+        batch["first_sequence"] + batch["size"],
+    )
+    if len(rows) != batch["size"]:
+        raise RelayDefect(f"batch {batch['batch_no']} was sealed with {batch['size']} events, {len(rows)} are there")
+    tails = _read_tails(batch["tails"])
+    return SealedBatch(batch["batch_no"], _placed(source, rows, batch["first_sequence"], tails), resent=True)
+
+
+Builders = dict[tuple[str, int], Any]
+
+
+def record_batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Builders:
+    """One Kafka record batch per partition, byte for byte the same whenever it is made. Raises `RelayDefect`."""
+    builders: Builders = {}
+    for event in events:
+        place = (event.envelope.topic, event.partition)
+        builder = builders.get(place) or builders.setdefault(place, producer.create_batch())
+        taken = builder.append(
+            timestamp=_milliseconds(event.envelope.recorded),
+            key=event.envelope.key.encode(),
+            value=event.value,
+            headers=headers_of(event.envelope, event.position),
+        )
+        if taken is None:
+            raise RelayDefect(f"sequence {event.position.sequence} does not fit into a record batch of {place}")
+    for builder in builders.values():
+        builder.close()
+    return builders
+
+
+async def send_all(producer: AIOKafkaProducer, builders: Builders) -> None:
+    """Sends the record batches and waits for every acknowledgement."""
+    sent = [
+        await producer.send_batch(builder, topic, partition=partition)
+        for (topic, partition), builder in builders.items()
+    ]
+    await asyncio.gather(*sent)
 
 
 def _fitting(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
@@ -246,7 +267,7 @@ def _fitting(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
 _RECORD_OVERHEAD_BYTES = 1_200
 
 
-async def _write_seal(
+async def write_seal(
     connection: Connection, number: int, before: Frontier, events: Sequence[Outgoing], tails: Tails
 ) -> None:
     leaves = [leaf_hash(proof_bytes(e.envelope, e.position.sequence, value_digest(e.value))) for e in events]
@@ -302,7 +323,7 @@ async def _mark_sent(connection: Connection, batch: SealedBatch) -> None:
         )
 
 
-def _producer(bootstrap: str) -> AIOKafkaProducer:
+def producer_for(bootstrap: str) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap.split(","),
         acks="all",
@@ -319,7 +340,7 @@ def _producer(bootstrap: str) -> AIOKafkaProducer:
 _BUILDER_BYTES = 1_040_000
 
 
-async def _abandon(producer: AIOKafkaProducer) -> None:
+async def abandon(producer: AIOKafkaProducer) -> None:
     """Ends a producer: what it had in flight is sent again, identical, by the next one, so it need not be flushed."""
     try:
         await asyncio.wait_for(producer.stop(), ABANDON_SECONDS)

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, UnknownType, read_event
 from contracts.topics import TOPICS, published_by
 from services.kit.causes import told
-from services.kit.fetching import read_what_cannot_be_decoded
+from services.kit.fetching import extent, read_from, reader
 from services.kit.log import LOG_COLUMNS, envelope_of
 from services.kit.positions import Place, Slice, Standing, by_place, take
 from services.kit.rows import Connection, Rows
@@ -145,14 +145,14 @@ def many_objects() -> Iterator[None]:
 async def own_facts(
     connection: Connection, service: str, folding: Folding, *, last_sequence: int | None = None
 ) -> AsyncIterator[list[Fact]]:
-    """The facts of the service's own log that its tables fold, in the order of their ids, which is that of conflicts.
+    """The facts of the service's own log that its tables fold, in the order of conflicts.
 
-    With `last_sequence` those up to that number alone; else all, sealed or not. One transaction of the caller's
-    (REPEATABLE READ) has to hold the whole reading, since lower ids may appear late.
+    With `last_sequence` those up to that number alone, by sequence; else all, sealed or not, by id. One transaction of
+    the caller's (REPEATABLE READ) has to hold the whole reading, since lower ids may appear late.
     """
-    source, after = f"/entas/{service}", 0
+    source, after = f"/entas/{service}", -1
     while rows := await _log_page(connection, folding.topics, after, last_sequence):
-        after = rows[-1]["id"]
+        after = rows[-1]["place"]
         facts = []
         for row in rows:
             envelope = envelope_of(source, row)
@@ -168,7 +168,7 @@ async def _log_page(
     if last_sequence is None:
         return await connection.fetch(
             f"""
-            SELECT {LOG_COLUMNS}
+            SELECT {LOG_COLUMNS}, l.id AS place
             FROM log l
             WHERE l.id > $1 AND l.topic = ANY($2::text[])
             ORDER BY l.id
@@ -180,11 +180,11 @@ async def _log_page(
         )
     return await connection.fetch(
         f"""
-        SELECT {LOG_COLUMNS}
-        FROM log l
-        JOIN seal s ON s.id = l.id
-        WHERE l.id > $1 AND l.topic = ANY($2::text[]) AND s.sequence <= $4
-        ORDER BY l.id
+        SELECT {LOG_COLUMNS}, s.sequence AS place
+        FROM seal s
+        JOIN log l ON l.id = s.id
+        WHERE s.sequence > $1 AND s.sequence <= $4 AND l.topic = ANY($2::text[])
+        ORDER BY s.sequence
         LIMIT $3
         """,
         after,
@@ -204,30 +204,18 @@ async def foreign_slices(
 
     Raises `ReplayDefect` where a partition does not hold that any more.
     """
-    read_what_cannot_be_decoded()
     open_places = {place for place, end in ends.items() if starts[place].next_offset < end.next_offset}
     if not open_places:
         return
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
-    )
-    await consumer.start()
-    try:
+    async with reader(bootstrap, max_partition_fetch_bytes=PARTITION_FETCH_BYTES) as consumer:
         await _seek(consumer, {place: starts[place] for place in open_places}, ends)
         standings = dict(starts)
         while open_places:
             fetched = await consumer.getmany(timeout_ms=200, max_records=BATCH_EVENTS)
             slices = []
             for place, records in by_place([r for of_place in fetched.values() for r in of_place]).items():
-                piece = take(
-                    place,
-                    standings[place],
-                    [record for record in records if record.offset < ends[place].next_offset],
-                    chained=True,
-                )
+                wanted = [record for record in records if record.offset < ends[place].next_offset]
+                piece = take(place, standings[place], wanted, chained=True)
                 if piece.trouble is not None:
                     raise ReplayDefect(str(piece.trouble))
                 standings[place] = piece.after
@@ -238,14 +226,11 @@ async def foreign_slices(
                 open_places.discard(place)
             if slices:
                 yield slices
-    finally:
-        await consumer.stop()
 
 
 async def _seek(consumer: AIOKafkaConsumer, starts: Standings, ends: Mapping[Place, Standing]) -> None:
-    places = [TopicPartition(*place) for place in starts]
-    consumer.assign(places)
-    there, begins = await consumer.end_offsets(places), await consumer.beginning_offsets(places)
+    begins, there = await extent(consumer, [TopicPartition(*place) for place in starts])
+    offsets = {}
     for place, standing in starts.items():
         partition = TopicPartition(*place)
         if there[partition] < ends[place].next_offset:
@@ -254,7 +239,8 @@ async def _seek(consumer: AIOKafkaConsumer, starts: Standings, ends: Mapping[Pla
                 "was made anew or truncated; see docs/runbooks/topic-made-anew.md"
             )
         # Where the beginning was deleted, the chain of the first record says so.
-        consumer.seek(partition, max(standing.next_offset, begins[partition]))
+        offsets[partition] = max(standing.next_offset, begins[partition])
+    read_from(consumer, offsets)
 
 
 async def _reached(consumer: AIOKafkaConsumer, place: Place, end: Standing) -> bool:
