@@ -5,6 +5,7 @@ within its partition, and a copy is a copy of a whole batch, byte for byte.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,8 @@ POLL_SECONDS = 0.5
 CAMPAIGN_SECONDS = 0.5
 ABANDON_SECONDS = 1.0
 
+_NO_SEQUENCE = 1 << 62
+
 Tails = dict[str, int]  # "topic/partition" -> the last sequence sealed for it
 
 
@@ -59,6 +62,17 @@ class SealedBatch:
     number: int
     events: Sequence[Outgoing]
     resent: bool  # an earlier leader, or an earlier try, may have sent it already
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The next batch, worked out while the one before it is under way. It counts once it is sealed, and not before."""
+
+    number: int
+    before: Frontier
+    events: Sequence[Outgoing]
+    leaves: Sequence[bytes]
+    tails: Tails
 
 
 class Relay:
@@ -117,18 +131,31 @@ class Relay:
             self.leading, self.defect = True, None
             metrics.relay_leading.set(1)
             _log.info("relay leads")
+            batch = await self._unsent(connection)
             while not stopping.is_set():
                 nudged.clear()
-                batch = await self._unsent(connection) or await self._seal(connection)
+                batch = batch or await self._seal(connection)
                 if batch is None:
                     await first_of(nudged.wait(), stopping, seconds=POLL_SECONDS)
                     continue
-                if not await self._send(producer, batch, stopping):
-                    return
-                await _mark_sent(connection, batch)
+                batch = await self._send_and_seal_next(producer, connection, batch, stopping)
                 backoff.reset()
         finally:
             await abandon(producer)
+
+    async def _send_and_seal_next(
+        self, producer: AIOKafkaProducer, connection: Connection, batch: SealedBatch, stopping: asyncio.Event
+    ) -> SealedBatch | None:
+        """Sends a batch, and meanwhile works the next one out. What was sent is marked and the next batch sealed in one
+        transaction, so there is never more than one on its way."""
+        drafting = asyncio.ensure_future(self._draft(connection, behind=batch))
+        try:
+            if not await self._send(producer, batch, stopping):
+                return None
+            return await self._seal(connection, await drafting, sent=batch)
+        finally:
+            drafting.cancel()
+            await asyncio.gather(drafting, return_exceptions=True)
 
     # --- sealing -----------------------------------------------------------------------------------------------------
 
@@ -148,33 +175,48 @@ class Relay:
             return None
         return await load_sealed(connection, self._source, batch)
 
-    async def _seal(self, connection: Connection) -> SealedBatch | None:
-        """Gives the oldest unsent events their sequences and leaves, in one transaction. None if there are none."""
+    async def _draft(self, connection: Connection, behind: SealedBatch | None = None) -> Draft | None:
+        """The oldest unsent events with the sequences and leaves that they will get, behind the batch under way."""
+        rows = await connection.fetch(
+            f"""
+            SELECT {LOG_COLUMNS}
+            FROM outbox o
+            JOIN log l ON l.id = o.id
+            WHERE NOT EXISTS (SELECT 1 FROM seal s WHERE s.sequence >= $2 AND s.id = o.id)
+            ORDER BY o.id
+            LIMIT $1
+            """,
+            MAX_BATCH_EVENTS,
+            behind.events[0].position.sequence if behind else _NO_SEQUENCE,
+        )
+        if not rows:
+            return None
+        last = await connection.fetchrow(
+            "SELECT batch_no, frontier, tails FROM sealed_batch ORDER BY batch_no DESC LIMIT 1"
+        )
+        number = 1 if last is None else last["batch_no"] + 1
+        frontier = Frontier() if last is None else Frontier.from_bytes(last["frontier"])
+        tails = {} if last is None else _read_tails(last["tails"])
+        events = _placed(self._source, _fitting(rows), frontier.size, tails)
+        return Draft(number, frontier, events, _leaves(events), tails)
+
+    async def _seal(
+        self, connection: Connection, draft: Draft | None = None, *, sent: SealedBatch | None = None
+    ) -> SealedBatch | None:
+        """Gives the drafted events their sequences and leaves, in one transaction, in which the batch before them is
+        marked sent. None if there is nothing to seal."""
         async with connection.transaction():
-            rows = await connection.fetch(
-                f"""
-                SELECT {LOG_COLUMNS}
-                FROM outbox o
-                JOIN log l ON l.id = o.id
-                ORDER BY o.id
-                LIMIT $1
-                """,
-                MAX_BATCH_EVENTS,
-            )
-            if not rows:
-                return None
-            last = await connection.fetchrow(
-                "SELECT batch_no, frontier, tails FROM sealed_batch ORDER BY batch_no DESC LIMIT 1"
-            )
-            number = 1 if last is None else last["batch_no"] + 1
-            frontier = Frontier() if last is None else Frontier.from_bytes(last["frontier"])
-            tails = {} if last is None else _read_tails(last["tails"])
-            events = _placed(self._source, _fitting(rows), frontier.size, tails)
-            await write_seal(connection, number, frontier, events, tails)
-        for event in events:
-            metrics.relay_sealed_events.labels(event.envelope.topic).inc()
+            if sent is not None:
+                await _mark_sent(connection, sent)
+            draft = draft or await self._draft(connection)
+            if draft is not None:
+                await write_seal(connection, draft.number, draft.before, draft.events, draft.tails, draft.leaves)
+        if draft is None:
+            return None
+        for topic, events in Counter(event.envelope.topic for event in draft.events).items():
+            metrics.relay_sealed_events.labels(topic).inc(events)
         crash_point("sealed-not-sent")
-        return SealedBatch(number, events, resent=False)
+        return SealedBatch(draft.number, draft.events, resent=False)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -185,8 +227,8 @@ class Relay:
         builders = record_batches(producer, batch.events)
         if not await first_of(send_all(producer, builders), stopping):
             return False
-        for topic, _ in builders:
-            metrics.relay_sent_events.labels(topic).inc(sum(event.envelope.topic == topic for event in batch.events))
+        for topic, events in Counter(event.envelope.topic for event in batch.events).items():
+            metrics.relay_sent_events.labels(topic).inc(events)
         crash_point("sent-not-marked")
         return True
 
@@ -268,9 +310,14 @@ _RECORD_OVERHEAD_BYTES = 1_200
 
 
 async def write_seal(
-    connection: Connection, number: int, before: Frontier, events: Sequence[Outgoing], tails: Tails
+    connection: Connection,
+    number: int,
+    before: Frontier,
+    events: Sequence[Outgoing],
+    tails: Tails,
+    leaves: Sequence[bytes] | None = None,
 ) -> None:
-    leaves = [leaf_hash(proof_bytes(e.envelope, e.position.sequence, value_digest(e.value))) for e in events]
+    leaves = leaves or _leaves(events)
     frontier, completed = before.extend(leaves)
     needed = partial_tiles_needed(before.size, len(leaves))
     partial = await connection.fetch(
@@ -314,13 +361,16 @@ async def write_seal(
     )
 
 
+def _leaves(events: Sequence[Outgoing]) -> list[bytes]:
+    return [leaf_hash(proof_bytes(e.envelope, e.position.sequence, value_digest(e.value))) for e in events]
+
+
 async def _mark_sent(connection: Connection, batch: SealedBatch) -> None:
-    """Only after this may the next batch be sealed."""
-    async with connection.transaction():
-        await connection.execute("UPDATE sealed_batch SET sent_at = now() WHERE batch_no = $1", batch.number)
-        await connection.execute(
-            "DELETE FROM outbox WHERE id = ANY($1::bigint[])", [event.log_id for event in batch.events]
-        )
+    """Only with this may the next batch be sealed."""
+    await connection.execute("UPDATE sealed_batch SET sent_at = now() WHERE batch_no = $1", batch.number)
+    await connection.execute(
+        "DELETE FROM outbox WHERE id = ANY($1::bigint[])", [event.log_id for event in batch.events]
+    )
 
 
 def producer_for(bootstrap: str) -> AIOKafkaProducer:
