@@ -169,7 +169,7 @@ async def _read_tails(
     begins, ends = await extent(consumer, partitions)
     for place, partition in zip(places, partitions, strict=True):
         tails[place] = Tail(begins=begins[partition], ends=ends[partition])
-    read_from(consumer, {p: max(begins[p], ends[p] - look_back) for p in partitions})
+    read_from(consumer, {p: max(begins[p], ends[p] - look_back) for p in partitions if ends[p] > begins[p]})
     waiting = {partition for partition in partitions if ends[partition] > begins[partition]}
     while waiting:
         for partition, records in (await consumer.getmany(timeout_ms=100)).items():
