@@ -219,9 +219,6 @@ async def test_two_rebuilds_of_a_topic_do_not_run_at_once(lab: Lab, fresh_databa
 
 async def test_the_rows_of_a_parked_stream_stay_as_they_are(lab: Lab, fresh_database: FreshDatabase, kafka: str):
     async with projected(lab, fresh_database, kafka) as (_, reader):
-        await reader.pool.execute(
-            "CREATE TABLE IF NOT EXISTS parked (topic text, partition smallint, record_offset bigint, stream text)"
-        )
         await park(reader, "c3", kafka)
         await spoil(reader)
         report = await differs(reader, kafka)
@@ -237,7 +234,8 @@ async def park(reader: Site, stream: str, kafka: str) -> None:
     partition = partition_for(stream, PARTITIONS)
     seen = [r for r in await all_records(kafka, reader.lab.topic) if r.envelope.key == stream]
     await reader.pool.execute(
-        "INSERT INTO parked (topic, partition, record_offset, stream) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO parked (topic, partition, record_offset, stream, event_id, type, version, record) "
+        "VALUES ($1, $2, $3, $4, 'event', 'type', 1, '')",
         reader.lab.topic,
         partition,
         seen[-1].offset,
