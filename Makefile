@@ -47,6 +47,9 @@ schemas: $(INSTALLED) ## Write the JSON Schemas and AsyncAPI documents of the co
 saboteur: $(INSTALLED) ## Plant faults in a copy of the code: each must turn a named test red
 	@$(PYTHON) -m tests.saboteur
 
+audit: $(INSTALLED) ## Verify the sample archive, tamper with a copy, and see the event named
+	@$(PYTHON) -m services.audit sample
+
 locks: $(INSTALLED) ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 for newer versions
 	@for name in requirements requirements-dev; do \
 	  $(PYTHON) -m uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
@@ -73,4 +76,4 @@ $(INSTALLED): requirements.txt requirements-dev.txt deploy/local/kafka.lock
 	@$(PYTHON) -m deploy.local prepare
 	@touch $@
 
-.PHONY: help demo test up down status logs clean check bench schemas saboteur locks
+.PHONY: help demo test up down status logs clean check bench schemas saboteur audit locks

@@ -1,0 +1,1 @@
+"""The auditors' tools: read logs and archives of every service, and name what is wrong with them."""

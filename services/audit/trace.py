@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -16,9 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from contracts.envelope import Envelope, proof_bytes, value_digest
-from services.audit.access import NoAccess, Services
+from services.audit.api_source import NotShown
+from services.audit.asking import Apis, said_by
 from services.audit.story import Evidence, Happening, Subject, evidence_in, story_of
 from services.kit.merkle import leaf_hash, verify_inclusion
+from services.kit.notes import BadNote, Checkpoint, VerifierKey, WrongKey, read_checkpoint, verify
 
 AT_ONCE = 200  # ids in one request: they stand in its address
 PROOFS_AT_ONCE = 8
@@ -42,7 +44,7 @@ class Trace:
     proofs: Mapping[str, Proof]  # by event id
     evidence: list[Evidence]
     opened: Mapping[str, Mapping[str, Any]]  # by event id: what was sealed, where it was asked for
-    notes: Mapping[str, str]  # the newest signed checkpoint by service
+    signed: Mapping[str, Signed]  # the newest checkpoint by service
 
     @property
     def holds(self) -> bool:
@@ -50,36 +52,38 @@ class Trace:
         return all(self.proofs[h.id].holds for h in self.story)
 
 
-async def trace(services: Services, subject: Subject, id_: str, *, purpose: str | None = None) -> Trace:
+async def trace(
+    apis: Apis, subject: Subject, id_: str, *, keys: Callable[[str], VerifierKey], purpose: str | None = None
+) -> Trace:
     """Asks every service. With a purpose what is sealed is opened, and each look is in the services' read logs.
 
-    Raises `NothingTold` and `NoAccess`.
+    `keys` gives a service's public key. Raises `NothingTold` and `NotShown`.
     """
-    logs = LogsOfServices(services)
+    logs = LogsOfServices(apis)
     story = await story_of(subject, id_, logs)
     limit = asyncio.Semaphore(PROOFS_AT_ONCE)
-    proofs = await asyncio.gather(*[_proof(services, logs, h, limit) for h in story])
-    notes = {service: await _note(services, service) for service in sorted({h.service for h in story})}
-    opened = await _opened(services, story, purpose) if purpose else {}
+    signed = {service: await _signed(apis, service, keys) for service in sorted({h.service for h in story})}
+    proofs = await asyncio.gather(*[_proof(apis, logs, h, signed[h.service], limit) for h in story])
+    opened = await _opened(apis, story, purpose) if purpose else {}
     by_id = {h.id: proof for h, proof in zip(story, proofs, strict=True)}
-    return Trace(subject, id_, story, by_id, evidence_in(story), opened, {s: n for s, n in notes.items() if n})
+    return Trace(subject, id_, story, by_id, evidence_in(story), opened, signed)
 
 
 @dataclass
 class LogsOfServices:
     """The logs of all services as one source, and the leaves of the events that it gave."""
 
-    services: Services
+    apis: Apis
     leaves: dict[str, bytes] = field(default_factory=dict)  # by event id
 
     async def mentioning(self, ids: Collection[str]) -> list[Happening]:
         found = await asyncio.gather(
-            *[self._of(service, part) for service in self.services.names for part in _parts(sorted(ids), AT_ONCE)]
+            *[self._of(service, part) for service in self.apis.services for part in _parts(sorted(ids), AT_ONCE)]
         )
         return list({h.id: h for part in found for h in part}.values())
 
     async def _of(self, service: str, ids: Sequence[str]) -> list[Happening]:
-        answer = await self.services.ask(service, "GET", "/log/mentions", params={"id": list(ids)})
+        answer = await self.apis.ask(service, "GET", "/log/mentions", params={"id": list(ids)})
         _must_be_good(service, answer)
         return [self._happening(service, from_json(line)) for line in answer.content.splitlines()]
 
@@ -118,29 +122,47 @@ class LogsOfServices:
         )
 
 
-async def _proof(services: Services, logs: LogsOfServices, h: Happening, limit: asyncio.Semaphore) -> Proof:
-    async with limit:
-        answer = await services.ask(h.service, "GET", f"/log/{h.sequence}/proof")
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A service's newest checkpoint, whose signature was checked; or why there is none to hold anything against."""
+
+    checkpoint: Checkpoint | None
+    note: str | None
+    says: str
+
+
+async def _signed(apis: Apis, service: str, keys: Callable[[str], VerifierKey]) -> Signed:
+    answer = await apis.ask(service, "GET", "/log/checkpoint")
     if answer.status_code != 200:
-        return Proof(None, None, False, f"no proof: {_said(answer)}")
-    said = answer.json()
-    root, path = b64decode(said["root"]), [b64decode(step) for step in said["path"]]
-    holds = verify_inclusion(h.sequence, said["size"], logs.leaves[h.id], path, root)
-    says = "stands in the tree" if holds else "does NOT stand in the tree whose root the service shows"
-    return Proof(said["size"], root.hex(), holds, says)
+        return Signed(None, None, said_by(answer))
+    try:
+        verify(answer.text, keys(service))
+        return Signed(read_checkpoint(answer.text), answer.text, "signed")
+    except (BadNote, WrongKey) as error:
+        return Signed(None, answer.text, str(error))
 
 
-async def _note(services: Services, service: str) -> str | None:
-    answer = await services.ask(service, "GET", "/log/checkpoint")
-    return answer.text if answer.status_code == 200 else None
+async def _proof(apis: Apis, logs: LogsOfServices, h: Happening, signed: Signed, limit: asyncio.Semaphore) -> Proof:
+    if signed.checkpoint is None:
+        return Proof(None, None, False, f"not proved: {signed.says}")
+    size, root = signed.checkpoint.size, signed.checkpoint.root
+    if h.sequence >= size:
+        return Proof(size, root.hex(), False, "not proved yet: younger than the newest checkpoint; ask in a minute")
+    async with limit:
+        answer = await apis.ask(h.service, "GET", f"/log/{h.sequence}/proof", params={"size": size})
+    if answer.status_code != 200:
+        return Proof(size, root.hex(), False, f"no proof: {said_by(answer)}")
+    path = [b64decode(step) for step in answer.json()["path"]]
+    holds = verify_inclusion(h.sequence, size, logs.leaves[h.id], path, root)
+    return Proof(size, root.hex(), holds, "proved" if holds else "is NOT what was signed")
 
 
-async def _opened(services: Services, story: Sequence[Happening], purpose: str) -> dict[str, Mapping[str, Any]]:
+async def _opened(apis: Apis, story: Sequence[Happening], purpose: str) -> dict[str, Mapping[str, Any]]:
     opened: dict[str, Mapping[str, Any]] = {}
     for service in sorted({h.service for h in story}):
         at = {h.sequence: h.id for h in story if h.service == service}
         for part in _parts(sorted(at), AT_ONCE):
-            answer = await services.ask(service, "POST", "/log/open", json={"sequences": part, "purpose": purpose})
+            answer = await apis.ask(service, "POST", "/log/open", json={"sequences": part, "purpose": purpose})
             _must_be_good(service, answer)
             opened |= {at[each["sequence"]]: each["personal"] for each in answer.json() if each["personal"]}
     return opened
@@ -153,20 +175,13 @@ def _parts(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 
 def _must_be_good(service: str, answer: httpx.Response) -> None:
     if answer.status_code != 200:
-        raise NoAccess(f"{service} answers {answer.status_code}: {_said(answer)}")
-
-
-def _said(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
+        raise NotShown(f"{service} answers {answer.status_code}: {said_by(answer)}")
 
 
 # --- As text and as JSON ----------------------------------------------------------------------------------------------
 
 
-def as_json(traced: Trace) -> str:
+def as_json_text(traced: Trace) -> str:
     """Everything that was found, for other programs."""
     numbers = {h.id: number for number, h in enumerate(traced.story, 1)}
     return json.dumps(
@@ -187,7 +202,7 @@ def as_json(traced: Trace) -> str:
             "evidence": [
                 {"file_digest": e.file_digest, "row": e.row, "listed_by": e.listed_by.id} for e in traced.evidence
             ],
-            "checkpoints": traced.notes,
+            "checkpoints": {service: signed.note for service, signed in traced.signed.items()},
         },
         indent=2,
         ensure_ascii=False,
@@ -206,7 +221,7 @@ def print_trace(traced: Trace, console: Console) -> None:
         if h.causation_id:
             because = numbers.get(h.causation_id)
             line.append(f"  because of {because or h.causation_id}", "cyan")
-        line.append("  proved" if proof.holds else f"  {proof.says}", "green" if proof.holds else "red")
+        line.append(f"  {proof.says}", "green" if proof.holds else "red")
         console.print(line, soft_wrap=True)
         if said := _short(h.payload):
             console.print(Text(f"       {said}"), soft_wrap=True)
@@ -220,7 +235,7 @@ def print_trace(traced: Trace, console: Console) -> None:
             highlight=False,
         )
     proved = sum(traced.proofs[h.id].holds for h in traced.story)
-    console.print(f"{len(traced.story)} events, {proved} of them proved by inclusion in their service's tree.")
+    console.print(f"{len(traced.story)} events, {proved} of them proved by their services' signed checkpoints.")
 
 
 def _short(payload: Mapping[str, Any]) -> str:

@@ -1,0 +1,4 @@
+entas/archive
+2ce23fd673416c28ec3e6cd57074c2fca7b5960aa1c4492c24a5a3ccac1c96e9
+
+— entas/archive dKBMu94e2cJU5+Py2vXudNVaOMWxuBmOw+3Wb0c1/ry0+i5OPuFWv6SbsPuR3w7VNOSIWiRYzq00lKJ+FznbfpJk8wY=
