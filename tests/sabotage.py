@@ -14,6 +14,7 @@ class Fault:
 
 LOG, RELAY, CONSUMER = "tests/kit/test_log.py", "tests/kit/test_relay.py", "tests/kit/test_consumer.py"
 PARKING = "tests/kit/test_parking.py"
+CHECKPOINTS = "tests/kit/test_checkpoints.py"
 
 FAULTS = (
     # --- The log ----------------------------------------------------------------------------------------------------
@@ -465,5 +466,48 @@ FAULTS = (
         "    if now >= send_before:\n        return [requested,",
         "    if now < happened.at:\n        return [requested,",
         "tests/notifications/test_wanting.py::test_a_stream_that_is_read_anew_tells_nobody",
+    ),
+    # --- The proof ---------------------------------------------------------------------------------------------------
+    Fault(
+        "proof: what kafka does not have yet is signed",
+        "services/kit/checkpoints.py",
+        "            WHERE sent_at IS NOT NULL\n",
+        "            WHERE sent_at IS NULL OR true\n",
+        f"{CHECKPOINTS}::test_only_what_kafka_has_in_full_is_signed",
+    ),
+    Fault(
+        "proof: a checkpoint whose publishing failed is left",
+        "services/kit/checkpoints.py",
+        "WHERE published_at IS NULL ORDER BY",
+        "WHERE published_at IS NULL AND tree_size = (SELECT max(tree_size) FROM checkpoint) ORDER BY",
+        f"{CHECKPOINTS}::test_a_note_whose_publishing_failed_is_published_again",
+    ),
+    Fault(
+        "proof: the log is shown to an auditor of one district",
+        "services/kit/log_api.py",
+        '    principal.must_cover("")\n',
+        "    principal.must_cover(principal.areas[0])\n",
+        "tests/kit/test_log_api.py::test_only_auditors_and_operators_of_the_whole_country_read_the_log",
+    ),
+    Fault(
+        "proof: an event is not held against its leaf",
+        "services/audit/verify.py",
+        "        if sealed and sealed != leaf:\n            self._say(",
+        "        if sealed and not leaf:\n            self._say(",
+        "tests/audit/test_live.py::test_a_row_that_somebody_changed_is_named_over_the_endpoint",
+    ),
+    Fault(
+        "proof: what a witness saw is passed over",
+        "services/audit/verify.py",
+        "            if root is not None and note.checkpoint.root != root:\n",
+        "            if root is not None and note.own and note.checkpoint.root != root:\n",
+        "tests/audit/test_live.py::test_another_history_signed_by_the_service_itself_is_named_by_the_witness",
+    ),
+    Fault(
+        "proof: the archive's verifier takes any signature",
+        "services/audit/standalone.py",
+        "    return (x - nonce[0] * z) % P == 0 and",
+        "    return x != nonce[0] or",
+        "tests/audit/test_archive.py::test_signatures_are_verified_as_rfc_8032_says",
     ),
 )

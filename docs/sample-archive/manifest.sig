@@ -1,4 +1,4 @@
 entas/archive
-2ce23fd673416c28ec3e6cd57074c2fca7b5960aa1c4492c24a5a3ccac1c96e9
+391795b63a5c4e8a49f46471a837e68c013f5717a0507abde41aa8c35489e21f
 
-— entas/archive dKBMu94e2cJU5+Py2vXudNVaOMWxuBmOw+3Wb0c1/ry0+i5OPuFWv6SbsPuR3w7VNOSIWiRYzq00lKJ+FznbfpJk8wY=
+— entas/archive dKBMu9T1+tJ0v9EhvqzcmXkvLEJEt4zbH2Ac2K/hu2jazQqtPrqbnhug6ICY03dLg3WYEMur32baLvfFBMBeT3z7oQk=

@@ -22,7 +22,6 @@ import codecs
 import hashlib
 import json
 import multiprocessing
-import os
 import re
 import struct
 import sys
@@ -31,7 +30,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -73,9 +72,13 @@ def leaf_of(entry, decode=binascii.a2b_base64, sha256=hashlib.sha256):
 SHORT = ["\0\0\0" + chr(length) for length in range(128)]  # four bytes of length, as ASCII
 
 
+SHARED = {}  # what every process has: where the archive's files are, and the keys
+
+
 def check_segment(job):
     """Reads a segment once, from its first line to its last, and gives what the whole log's check needs of it."""
-    service, segment, archive, notes, keys, folder = job
+    service, segment, notes, folder = job
+    archive, keys = SHARED["archive"], SHARED["keys"]
     first, count = segment["first"], segment["count"]
     found = Findings(service)
     known = read_whole(archive, segment["leaves"], found)
@@ -215,7 +218,7 @@ def root_of(peaks):
 # --- A service's log, from its segments ------------------------------------------------------------------------------
 
 
-def check_log(service, manifest, archive, keys, workers, folder, progress):
+def check_log(service, manifest, archive, workers, folder, progress):
     """Everything about one service's log. Gives its findings."""
     found = Findings(service)
     notes = checkpoints_of(service, manifest, archive, found)
@@ -233,7 +236,7 @@ def check_log(service, manifest, archive, keys, workers, folder, progress):
     jobs = []
     for segment in segments:
         first, end = segment["first"], segment["first"] + segment["count"]
-        jobs.append((service, segment, archive, [n for n in notes if first < n["size"] <= end], keys, folder))
+        jobs.append((service, segment, [n for n in notes if first < n["size"] <= end], folder))
     peaks, counts, tails, missing, lost = [], Counter(), {}, {}, False
     for segment, checked in zip(segments, workers(check_segment, jobs), strict=True):
         found.extend(checked["found"], checked["more"])
@@ -421,16 +424,24 @@ def add_points(a, b):
     return E * F % P, G * H % P, F * G % P, E * H % P
 
 
-def times(scalar, point):
-    result = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            result = add_points(result, point)
-        point = add_points(point, point)
-        scalar >>= 1
+def double(a):
+    A, B, Z = a[0] * a[0] % P, a[1] * a[1] % P, a[2] * a[2] * 2 % P
+    H, G = A + B, A - B
+    E, F = H - (a[0] + a[1]) * (a[0] + a[1]), Z + G
+    return E * F % P, G * H % P, F * G % P, E * H % P
+
+
+def sum_of_products(m, a, n, b):
+    """m times a and n times b, in one go."""
+    result, both = (0, 1, 1, 0), add_points(a, b)
+    for bit in range(252, -1, -1):
+        result = double(result)
+        if picked := (m >> bit & 1) + 2 * (n >> bit & 1):
+            result = add_points(result, (None, a, b, both)[picked])
     return result
 
 
+@lru_cache(maxsize=64)
 def point_of(encoded):
     """The curve's point in 32 bytes; None where it is none."""
     y = int.from_bytes(encoded, "little")
@@ -451,13 +462,14 @@ BASE = point_of((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
 
 
 def is_signed(public, signature, message):
-    key, nonce = point_of(public), point_of(signature[:32])
-    scalar = int.from_bytes(signature[32:], "little")
-    if key is None or nonce is None or len(signature) != 64 or scalar >= ORDER:
+    """Whether scalar * BASE = nonce + hashed * key, the key being a point of the curve."""
+    key, scalar = point_of(public), int.from_bytes(signature[32:], "little")
+    if key is None or len(signature) != 64 or scalar >= ORDER or (nonce := point_of(signature[:32])) is None:
         return False
     hashed = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
-    left, right = times(scalar, BASE), add_points(nonce, times(hashed, key))
-    return (left[0] * right[2] - right[0] * left[2]) % P == 0 and (left[1] * right[2] - right[1] * left[2]) % P == 0
+    minus_key = (P - key[0], key[1], 1, P - key[3])
+    x, y, z, _ = sum_of_products(scalar, BASE, hashed, minus_key)
+    return (x - nonce[0] * z) % P == 0 and (y - nonce[1] * z) % P == 0
 
 
 def check_signature(note, key):
@@ -506,12 +518,11 @@ def verify(path, keys=(), processes=None, say=lambda text: None, only=()):
         done += count
         say(f"{done:,} of {total:,} events, {done / (time.monotonic() - began):,.0f} a second")
 
-    with multiprocessing.Pool(processes or os.cpu_count()) as pool:
+    archive = (places, digests)
+    with multiprocessing.Pool(processes, SHARED.update, ({"archive": archive, "keys": known},)) as pool:
         for service, log in services.items():
             with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-                found = check_log(
-                    service, log, (places, digests), known, partial(pool.imap, chunksize=1), folder, progress
-                )
+                found = check_log(service, log, archive, partial(pool.imap, chunksize=1), folder, progress)
             whole.extend(found.list, found.more)
     return whole.list, whole.more, total
 

@@ -299,7 +299,7 @@ class _Log:
             self.findings.add(Kind.VERSION, text, sequence=gap.sequence, place=gap.place)
 
     def _name_by_streams(self) -> None:
-        """An endpoint whose table lost an event links the chain over it; its stream still shows where the event was."""
+        """An endpoint whose table lost an event links the chain over it; the event's stream still shows where."""
         unknown = [sequence for sequence, (place, _) in self.missing.items() if place is None]
         if not 0 < len(unknown) <= MOST_NAMED_BY_STREAMS:
             return

@@ -15,7 +15,9 @@ from tests.journeys.oracle.lists import TargetingList, read_list
 from tests.journeys.programme import Programme
 from tests.support.world import REGISTRY
 
-RELAY_AND_CONSUMER = "sealed-not-sent:2,sent-not-marked:3,folded-not-committed:2,committed-not-offset:3"
+RELAY_AND_CONSUMER = (
+    "sealed-not-sent:2,sent-not-marked:3,folded-not-committed:2,committed-not-offset:3,checkpoint-not-published:1"
+)
 ARMED = {
     "registry-worker": f"{RELAY_AND_CONSUMER},half-an-import:1",
     "training-worker": f"{RELAY_AND_CONSUMER},timer-before-commit:5",
