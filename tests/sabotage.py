@@ -73,17 +73,18 @@ FAULTS = (
     Fault(
         "plain send() instead of one record batch per partition",
         "services/kit/relay.py",
-        "            sent = [\n"
-        "                await producer.send_batch(builder, topic, partition=partition)\n"
-        "                for (topic, partition), builder in builders.items()\n"
-        "            ]\n",
+        "        if not await first_of(send_all(producer, builders), stopping):\n",
+        "        async def plainly() -> None:\n"
         "            sent = [\n"
         "                await producer.send(\n"
         "                    e.envelope.topic, e.value, e.envelope.key.encode(), partition=e.partition,\n"
         "                    headers=headers_of(e.envelope, e.position),\n"
         "                )\n"
         "                for e in batch.events\n"
-        "            ]\n",
+        "            ]\n"
+        "            await asyncio.gather(*sent)\n"
+        "\n"
+        "        if not await first_of(plainly(), stopping):\n",
         f"{RELAY}::test_one_record_batch_per_partition_holds_a_sealed_batch",
     ),
     Fault(
@@ -146,7 +147,7 @@ FAULTS = (
     Fault(
         "the cursor moves before the fold, in a transaction of its own",
         "services/kit/consumer.py",
-        "                await _hold_cursor(connection, slices)\n",
+        "                await _hold_cursor(connection, slices, self._workplace.service, self._folds)\n",
         "                async with self._workplace.pool.acquire() as own:\n"
         "                    await _move_cursor(own, slices)\n",
         f"{CONSUMER}::test_a_handler_that_raises_in_the_middle_skips_nothing",
