@@ -1,4 +1,4 @@
 entas/archive
-391795b63a5c4e8a49f46471a837e68c013f5717a0507abde41aa8c35489e21f
+ec9a6c1b4bc4e7acbb7f69b980813f997ef8eaa5c8c21d80d826060c43968db6
 
-— entas/archive dKBMu9T1+tJ0v9EhvqzcmXkvLEJEt4zbH2Ac2K/hu2jazQqtPrqbnhug6ICY03dLg3WYEMur32baLvfFBMBeT3z7oQk=
+— entas/archive dKBMu60tqkzHxcJMkUcMRzMyaS+uwOzCzzq6mcmP9dEGnwI3X6jAGc79lHAoie8RKcwnVwJFh30+iQPNYT/eSviwNQY=

@@ -46,6 +46,10 @@ class ApiSource:
         """The service's proof that its log of `second` events begins with that of `first`."""
         return json.loads(await self._bytes(service, "consistency", first=first, second=second))
 
+    async def proof(self, service: str, sequence: int, size: int) -> Any:
+        """The service's proof that an event stands in its log of `size` events."""
+        return json.loads(await self._bytes(service, f"{sequence}/proof", size=size))
+
     async def entries(self, service: str, first: int, size: int) -> AsyncIterator[Batch]:
         """An answer that breaks off is asked for again, from where it broke off."""
         failed = 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Verifies an Entas archive: python3 verify.py [ARCHIVE] [--key FILE …]. Needs Python 3.11, and nothing else.
+"""Verifies an Entas archive: python3 verify.py [ARCHIVE] [--key FILE] [--witness FILE]. Needs Python 3.11 alone.
 
 ARCHIVE is a folder or a .tar (default: the folder that this file stands in). It was made to be read before it is
 trusted: some fifteen minutes, from here to the end. What it shows, when it says that all is well:
@@ -12,7 +12,8 @@ trusted: some fifteen minutes, from here to the end. What it shows, when it says
 5. Every file is the one that the archive's maker listed and signed.
 
 What it cannot know: whose the keys are. Compare those in `keys/` with the ones that you were given by another way, or
-hand those in with --key. And what was never written to the log stands in no archive.
+hand those in with --key. Whether the service signed more since, or something else: a witness may know (--witness). And
+what was never written to the log stands in no archive.
 """
 
 import argparse
@@ -85,7 +86,12 @@ def check_segment(job):
     if len(known) != 32 * count:
         known = b""  # It was changed, which is said already. The events have to speak for themselves.
     leaves, missing, firsts, cuts, streams = [], {}, {}, [], {}
-    counts, tails, peaks, waiting = Counter(), {}, [], sorted(notes, key=lambda note: note["size"])
+    counts, tails, peaks, waiting = (
+        Counter(),
+        {},
+        [],
+        sorted(notes, key=lambda note: (note["size"], not note["witnessed"])),
+    )
     expected, lost = first, False
     try:
         for line in lines_of(archive, segment["log"], found):
@@ -167,6 +173,7 @@ def cut(note, keys, leaves, peaks, first, counts, tails, lost, found):
         "size": note["size"],
         "root": note["root"],
         "good": not trouble,
+        "witnessed": note["witnessed"],
         "peaks": list(peaks),
         "said_counts": note["counts"],
         "said_tails": note["tails"],
@@ -218,9 +225,9 @@ def root_of(peaks):
 # --- A service's log, from its segments ------------------------------------------------------------------------------
 
 
-def check_log(service, manifest, archive, workers, folder, progress):
-    """Everything about one service's log. Gives its findings."""
-    found = Findings(service)
+def check_log(found, manifest, made, archive, witness, workers, folder, progress):
+    """Everything about one service's log."""
+    service = found.service
     notes = checkpoints_of(service, manifest, archive, found)
     size = manifest["size"]
     if not notes:
@@ -229,10 +236,11 @@ def check_log(service, manifest, archive, workers, folder, progress):
         cut_off = {place: last for place, last in newest["tails"].items() if last >= size}
         text = f"a checkpoint speaks of {newest['size']} events, the archive ends before {size}; cut off: {cut_off}"
         found.add("truncated", size, next(iter(cut_off)) if len(cut_off) == 1 else None, text)
+    notes += notes_of_witness(service, witness, size, made, found)
     segments = manifest["segments"]
     if [s["first"] for s in segments] != [sum(s["count"] for s in segments[:n]) for n in range(len(segments))]:
         found.add("unreadable", 0, None, "the manifest's segments do not follow one another")
-        return found
+        return
     jobs = []
     for segment in segments:
         first, end = segment["first"], segment["first"] + segment["count"]
@@ -262,7 +270,6 @@ def check_log(service, manifest, archive, workers, folder, progress):
         found.add("truncated" if number >= end else "removed", number, place, "was sealed and is not in the archive")
     if not lost:  # Else the streams of what is missing have gaps as well, which says nothing new.
         check_streams(folder, found)
-    return found
 
 
 def check_cut(at, root, missing, found):
@@ -271,8 +278,11 @@ def check_cut(at, root, missing, found):
     if not at["good"]:
         return
     if root and root != at["root"]:
-        text = f"the events up to here do not give the root that was signed for {size} events"
-        found.add("root", found.proven, None, text)
+        kind, who = ("forked", "the witness was told") if at["witnessed"] else ("root", "was signed")
+        if not any(told["kind"] == kind for told in found.list):  # All that follows differs too.
+            found.add(
+                kind, found.proven, None, f"events from here on do not give the root that {who} for {size} events"
+            )
     elif root:
         found.proven = size
     for place, last in at["said_tails"].items():
@@ -291,22 +301,43 @@ def checkpoints_of(service, manifest, archive, found):
     notes, roots = [], {}
     for number, line in enumerate(lines_of(archive, manifest["checkpoints"], found, packed=False), 1):
         try:
-            text = json.loads(line)
-            origin, size, root, *more = text.partition("\n\n")[0].split("\n")
-            values = dict(line.split(" ", 1) for line in more)
-            note = {"text": text, "origin": origin, "size": int(size), "root": base64.b64decode(root)}
-            note |= {"counts": json.loads(values["counts"]), "tails": json.loads(values["tails"])}
-        except (ValueError, KeyError, AttributeError) as error:
+            note = read_note(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             found.add("note", None, None, f"{manifest['checkpoints']} line {number} is no checkpoint: {error!r}")
             continue
-        if origin != f"entas/{service}":
-            found.add("note", note["size"], None, f"a checkpoint of {origin} stands among those of {service}")
+        if note["origin"] != f"entas/{service}":
+            found.add("note", note["size"], None, f"a checkpoint of {note['origin']} stands among those of {service}")
         elif roots.setdefault(note["size"], note["root"]) != note["root"]:
             text = f"two checkpoints of {note['size']} events have different roots: two histories were signed"
             found.add("forked", max((s for s in roots if s < note["size"]), default=0), None, text)
         else:
             notes.append(note)
     return notes
+
+
+def read_note(text, witnessed=False):
+    origin, size, root, *more = text.partition("\n\n")[0].split("\n")
+    values = dict(line.split(" ", 1) for line in more)
+    note = {"text": text, "origin": origin, "size": int(size), "root": base64.b64decode(root), "made": values["made"]}
+    for name in ("counts", "tails"):
+        note[name] = {str(what): int(number) for what, number in json.loads(values[name]).items()}
+    return {**note, "witnessed": witnessed}
+
+
+def notes_of_witness(service, text, size, made, found):
+    """The notes that a witness kept of this service. One of a log that was longer, when the archive was made, than the
+    archive says: an older database had been restored, or the end is cut off."""
+    notes = []
+    for block in re.findall(rf"^entas/{service}\n(?:.+\n)+\n(?:— .+\n)+", text, re.MULTILINE):
+        try:
+            notes.append(read_note(block, witnessed=True))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found.add("note", None, None, f"a note of the witness is no checkpoint: {error!r}")
+    longer = [note for note in notes if note["size"] > size and note["made"] <= made]
+    if longer and not check_signature(longer[-1]["text"], SHARED["keys"].get(f"entas/{service}")):
+        text = f"the witness knew of {longer[-1]['size']} events at {longer[-1]['made']}, before the archive was made"
+        found.add("restored", size, None, text)
+    return [note for note in notes if note["size"] <= size]
 
 
 # --- Streams: versions 1, 2, 3 … in constant memory ------------------------------------------------------------------
@@ -494,15 +525,15 @@ def check_signature(note, key):
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
-def verify(path, keys=(), processes=None, say=lambda text: None, only=()):
-    """Every finding about an archive, and how many events were read. `keys` are texts of verifier keys."""
+def verify(path, keys=(), witness="", processes=None, say=lambda text: None):
+    """Every finding about an archive, and how many events were read. `keys` and `witness` are texts of theirs."""
     places, whole = open_archive(path), Findings("archive")
     try:
         manifest = json.loads(read_whole((places, None), "manifest.json", whole))
         signed = read_whole((places, None), "manifest.sig", whole).decode()
         known = {name.split("+")[0]: name for name in shipped_keys(places)} | {k.split("+")[0]: k for k in keys}
-        services = {name: log for name, log in manifest["services"].items() if not only or name in only}
-        digests = manifest["files"]
+        services, digests = manifest["services"], manifest["files"]
+        SHARED["keys"] = known
     except (ValueError, KeyError, AttributeError) as error:
         whole.add("file", None, None, f"manifest.json, manifest.sig or a key cannot be read: {error!r}")
         return whole.list, whole.more, 0
@@ -522,7 +553,11 @@ def verify(path, keys=(), processes=None, say=lambda text: None, only=()):
     with multiprocessing.Pool(processes, SHARED.update, ({"archive": archive, "keys": known},)) as pool:
         for service, log in services.items():
             with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-                found = check_log(service, log, archive, partial(pool.imap, chunksize=1), folder, progress)
+                workers, found = partial(pool.imap, chunksize=1), Findings(service)
+                try:
+                    check_log(found, log, manifest["made"], archive, witness, workers, folder, progress)
+                except (ValueError, LookupError, TypeError, AttributeError) as error:
+                    found.add("file", None, None, f"the manifest cannot be used: {error!r}")
             whole.extend(found.list, found.more)
     return whole.list, whole.more, total
 
@@ -537,6 +572,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", nargs="?", type=Path, default=Path(__file__).parent)
     parser.add_argument("--key", action="append", type=Path, default=[], help="a verifier key's file; may be repeated")
+    parser.add_argument("--witness", action="append", type=Path, default=[], help="a file of notes that a witness kept")
     parser.add_argument("--processes", type=int, help="default: as many as there are processors")
     parser.add_argument("--json", action="store_true", help="print findings as JSON")
     asked = parser.parse_args()
@@ -546,7 +582,8 @@ def main():
     lively = sys.stderr.isatty()
     began = time.monotonic()
     say = (lambda text: print(f"\r{text:70}", end="", file=sys.stderr, flush=True)) if lively else (lambda text: None)
-    findings, more, events = verify(asked.archive, keys, asked.processes, say)
+    witness = "".join(file.read_text() + "\n" for file in asked.witness)
+    findings, more, events = verify(asked.archive, keys, witness, asked.processes, say)
     if asked.json:
         print(json.dumps({"events": events, "findings": findings, "more": more}))
         return 1 if findings else 0

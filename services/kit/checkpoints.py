@@ -19,9 +19,10 @@ from services.kit.causes import told
 from services.kit.crash import crash_point
 from services.kit.notes import Checkpoint, Signer, log_name
 from services.kit.parts import Failing, keep_trying
-from services.kit.relay import Relay
+from services.kit.relay import Relay, abandon
 from services.kit.rows import Connection
 from services.kit.settings import Settings
+from services.kit.tasks import first_of
 from services.kit.witness import Witness, WitnessAway, witness_of
 
 _log = structlog.get_logger(__name__)
@@ -132,7 +133,8 @@ class Checkpoints:
         async def step() -> float:
             if not relay.leading:
                 return AGAIN_SECONDS
-            await self.make_and_hand_on()
+            # Where Kafka or the database is frozen, whoever tells the process to stop does not wait for them.
+            await first_of(self.make_and_hand_on(), stopping)
             return seconds
 
         await keep_trying("checkpoints", step, stopping, failing)
@@ -180,7 +182,9 @@ class Checkpoints:
 
 async def publish_notes(kafka: str, service: str, notes: list[str]) -> None:
     """Sends signed notes to the service's topic of checkpoints, in this order; all are acknowledged when it returns."""
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.split(","), acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=kafka.split(","), acks="all", enable_idempotence=True, request_timeout_ms=15_000
+    )
     try:
         await producer.start()
         for note in notes:
@@ -191,7 +195,7 @@ async def publish_notes(kafka: str, service: str, notes: list[str]) -> None:
                 headers=[("content-type", b"text/plain")],
             )
     finally:
-        await producer.stop()
+        await abandon(producer)
 
 
 def checkpoints_from(settings: Settings, service: str, pool: Any, signer: Signer | None) -> Checkpoints | None:

@@ -120,6 +120,16 @@ def change_verifier(archive: Path) -> None:
     (archive / "manifest.sig").write_text((archive / "manifest.sig").read_text().replace("archive\n", "archiv\n", 1))
 
 
+def mangle_manifest(archive: Path) -> None:
+    content = (archive / "manifest.json").read_text().replace('"first": 64', '"first": "x"')
+    (archive / "manifest.json").write_text(content)
+
+
+def mangle_checkpoint(archive: Path) -> None:
+    file = archive / "outcomes" / "checkpoints.jsonl"
+    file.write_text(file.read_text().replace("tails {", "tails [", 1))
+
+
 def no_manifest(archive: Path) -> None:
     (archive / "manifest.json").unlink()
 
@@ -135,6 +145,8 @@ def no_manifest(archive: Path) -> None:
         (change_area, ["file: registry: registry/log-000000.jsonl.gz is not the file that the manifest lists"]),
         (resign, ["manifest.json is not the one that was signed"]),
         (change_verifier, ["wrong-key: archive: manifest.sig: its signature is false"]),
+        (mangle_manifest, ["the manifest's segments do not follow one another"]),
+        (mangle_checkpoint, ["note: outcomes: outcomes/checkpoints.jsonl line 1 is no checkpoint"]),
         (no_manifest, ["manifest.json"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

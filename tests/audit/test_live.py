@@ -1,6 +1,7 @@
 """A service that runs: its endpoint, its Kafka and its witness tell one history, and a touched table is named."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from services.audit.witness import check_witness
 from services.kit.app import api_app
 from services.kit.auth import ServiceToken
 from services.kit.checkpoints import Checkpoints
-from services.kit.notes import Signer, log_name
+from services.kit.merkle import verify_inclusion
+from services.kit.notes import Signer, log_name, read_checkpoint
 from services.kit.settings import Settings
 from services.kit.witness import witness_of
 from tests.kit.issuer import ISSUER, Issuer, token
@@ -115,6 +117,13 @@ async def test_kafka_the_endpoint_and_the_witness_tell_one_history(service: Runn
     witnessed = await service.witnessed()
     assert len(witnessed) == ROUNDS
     assert await check_witness(service.service, service.api, service.signer.verifier, witnessed) == (ROUNDS, [])
+
+
+async def test_an_event_is_proven_to_stand_in_what_was_signed(service: Running):
+    [*_, newest] = [read_checkpoint(noted.text) async for noted in service.api.newest(service.service)]
+    proof = await service.api.proof(service.service, VICTIM, newest.size)
+    path = [b64decode(node) for node in proof["path"]]
+    assert verify_inclusion(VICTIM, newest.size, b64decode(proof["leaf"]), path, newest.root)
 
 
 async def test_a_log_that_goes_on_meanwhile_is_verified_up_to_its_newest_checkpoint(service: Running):
