@@ -511,4 +511,47 @@ FAULTS = (
         "    return x != nonce[0] or",
         "tests/audit/test_archive.py::test_signatures_are_verified_as_rfc_8032_says",
     ),
+    # --- Replay, rebuild, recovery ------------------------------------------------------------------------------------
+    Fault(
+        "replay: the past goes one event too far",
+        "services/kit/replay.py",
+        "WHERE s.sequence > $1 AND s.sequence <= $4 AND",
+        "WHERE s.sequence > $1 AND s.sequence <= $4 + 1 AND",
+        "tests/kit/test_replay.py::test_the_past_is_cut_by_sequence_or_by_time",
+    ),
+    Fault(
+        "rebuild: rows that no fact speaks of stay",
+        "services/kit/rebuild.py",
+        'f"DELETE FROM {table.name} l WHERE NOT l.',
+        'f"DELETE FROM {table.name} l WHERE false AND NOT l.',
+        "tests/kit/test_rebuild.py::test_a_rebuild_writes_the_rows_that_differ_and_no_other",
+    ),
+    Fault(
+        "rebuild: a batch folds on with another fold than made the rows",
+        "services/kit/consumer.py",
+        "    if others:\n        raise OtherFold(others)\n",
+        "",
+        "tests/kit/test_rebuild.py::test_a_batch_that_waited_for_the_cursor_sees_the_rebuild_that_held_it",
+    ),
+    Fault(
+        "recovery: a restored database seals on",
+        "services/kit/relay.py",
+        "            raise RelayDefect(str(differ)) from differ\n",
+        '            _log.warning("tails differ", error=str(differ))\n',
+        "tests/kit/test_recovery.py::test_a_restored_database_refuses_to_fork_and_takes_its_tail_back",
+    ),
+    Fault(
+        "recovery: what the tail had answered is answered again",
+        "services/kit/recovery.py",
+        "done.moved = await fold_what_was_answered(connection, bootstrap, service, tables, partners, causes)",
+        "done.moved = {}",
+        "tests/kit/test_recovery.py::test_what_the_tail_had_answered_is_not_answered_again",
+    ),
+    Fault(
+        "recovery: cursors move into another history",
+        "services/kit/reseeding.py",
+        "        if standing.last_event_id is not None and place not in known:\n",
+        "        if standing.last_event_id is None and place not in known:\n",
+        "tests/kit/test_recovery.py::test_cursors_do_not_move_into_another_history",
+    ),
 )

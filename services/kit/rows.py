@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -125,6 +126,23 @@ class Statements(Generic[Row]):
             if values[i] is not None:
                 values[i] = decode(values[i])
         return self.make(*values)
+
+    def records(self, rows: Iterable[Row]) -> Iterable[Sequence[Any]]:
+        """The rows as COPY takes them. It takes terms as the texts that they are; JSON alone has to be written."""
+        written = [(i, c.encode) for i, c in enumerate(self.columns) if c.sql_type == "jsonb" and c.encode is not None]
+        names = [column.name for column in self.columns]
+        values: Callable[[Row], Any] = attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
+        if not written:
+            return map(values, rows)
+        return (self._with_json(values(row), written) for row in rows)
+
+    @staticmethod
+    def _with_json(values: Iterable[Any], written: Sequence[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+        record = list(values)
+        for i, encode in written:
+            if record[i] is not None:
+                record[i] = encode(record[i])
+        return record
 
     def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
         arrays = []
@@ -311,9 +329,8 @@ class Rows:
             gone = [key for key in ordered if known[key] is None and key in stored]
             if copying and (new := [known[k] for k in ordered if known[k] is not None and k not in stored]):
                 rows = [known[key] for key in ordered if known[key] is not None and key in stored]
-                records = zip(*sql.arrays(new), strict=True)
                 await connection.copy_records_to_table(
-                    table.name, records=records, columns=[column.name for column in sql.columns]
+                    table.name, records=sql.records(new), columns=[column.name for column in sql.columns]
                 )
             if rows:
                 await connection.execute(sql.upsert, *sql.arrays(rows))
