@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """An event as the story needs it: where it stands in its log, and what it says, without what is sealed."""
+    """An event as the story needs it: where it stands in its log, and what it says of whom the story is about."""
 
     service: str
     sequence: int
@@ -62,6 +62,7 @@ class NothingTold(LookupError):
 # The fields that lead from one stream to another, and those that say which people an event is about.
 _LINKS = frozenset({"household_id", "snapshot_id", "cohort_id", "programme_id", "intervention_id", "notification_id"})
 _PEOPLE = frozenset({"participant_id", "person_id", "subject_id", "case_id", "recipient_id", "replaces"})
+_LISTS_OF_PEOPLE = frozenset({"completed", "not_completed"})
 _STREAMS_OF_PEOPLE = frozenset({"registry.participants", "outcomes.cases", "notifications.contacts"})
 
 
@@ -99,7 +100,29 @@ async def _around(people: Collection[str] | None, known: Sequence[Happening], so
         for h in await source.mentioning(wanted):
             if h.id in wanted or (h.key in wanted and _concerns(h, people)):
                 found.setdefault(h.id, h)
-    return in_order(_without_other_courses(list(found.values())))
+    told = in_order(_without_other_courses(list(found.values())))
+    return told if people is None else [replace(h, payload=_about(h.payload, people)) for h in told]
+
+
+def _about(value: Any, people: Collection[str]) -> Any:
+    """What an event says, without what it says of others: marks of a whole class, who else completed."""
+    if isinstance(value, Mapping):
+        return {
+            name: _own(part, people) if name in _LISTS_OF_PEOPLE else _about(part, people)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_about(part, people) for part in value if _names_one_of(part, people)]
+    return value
+
+
+def _own(value: Any, people: Collection[str]) -> Any:
+    return [person for person in value if person in people] if isinstance(value, list) else value
+
+
+def _names_one_of(part: Any, people: Collection[str]) -> bool:
+    named = {value for name, value in _fields(part) if name in _PEOPLE}
+    return not named or not named.isdisjoint(people)
 
 
 def _without_other_courses(story: Sequence[Happening]) -> list[Happening]:

@@ -80,7 +80,9 @@ def logs() -> Logs:
     tell("training.cohorts", "ParticipantEnrolled", "c", cohort_id="c", participant_id="sari")
     certified = {"cohort_id": "c", "participant_id": "sari", "certificate_number": "P3KE/1"}
     tell("training.cohorts", "CertificateIssued", "c", **certified)
-    done = tell("training.cohorts", "CohortCompleted", "c", cohort_id="c", completed=["sari"])
+    marks = [{"participant_id": "dewi", "status": "absent"}, {"participant_id": "sari", "status": "present"}]
+    tell("training.cohorts", "AttendanceRecorded", "c", cohort_id="c", day="2024-07-08", marks=marks)
+    done = tell("training.cohorts", "CohortCompleted", "c", cohort_id="c", completed=["dewi", "sari"])
     tell("outcomes.cases", "CaseOpened", "sari", cause=done, case_id="sari", participant_id="sari", cohort_id="c")
     return told
 
@@ -99,6 +101,7 @@ SARIS = [
     "CohortPlanned c",
     "ParticipantEnrolled c",
     "CertificateIssued c",
+    "AttendanceRecorded c",
     "CohortCompleted c",
     "CaseOpened sari",
 ]
@@ -114,6 +117,9 @@ async def test_a_story_goes_from_the_row_of_the_list_to_the_case_and_tells_of_no
     story = await story_of(subject, id_, logs)
     assert names(story) == SARIS
     assert not any("dewi" in _text(h) or h.key == "h2" for h in story)
+    assert [h.payload["marks"] for h in story if "marks" in h.payload] == [
+        [{"participant_id": "sari", "status": "present"}]
+    ]
     [evidence] = evidence_in(story)
     assert (evidence.file_digest, evidence.row, evidence.listed_by.key) == ("d1", 7, "h1")
 
