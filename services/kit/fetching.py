@@ -63,14 +63,17 @@ Offsets = dict[TopicPartition, int]
 
 
 async def extent(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> tuple[Offsets, Offsets]:
-    """Where these partitions begin and end now. Ask before assigning them, see `read_from`."""
-    wanted = list(partitions)
+    """Where these partitions begin and end now; at 0 where there is no such topic. To be asked before `read_from`."""
+    asked = list(partitions)
+    there = await consumer.topics()
+    wanted = [partition for partition in asked if partition.topic in there]
+    none = dict.fromkeys(asked, 0)
     if not wanted:
-        return {}, {}
+        return none, none
     # Each topic that is new to the client costs a tenth of a second: they are asked for side by side.
     topics = {partition.topic for partition in wanted}
     await asyncio.gather(*[consumer.end_offsets([p for p in wanted if p.topic == topic]) for topic in topics])
-    return await consumer.beginning_offsets(wanted), await consumer.end_offsets(wanted)
+    return none | await consumer.beginning_offsets(wanted), none | await consumer.end_offsets(wanted)
 
 
 def read_from(consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int]) -> None:

@@ -326,8 +326,7 @@ async def _last_answered(
     answered: dict[Place, tuple[Standing, list[Message]]] = {}
     messages: dict[Place, list[Message]] = {place: [] for place in before}
     async with reader(bootstrap) as consumer:
-        there = await consumer.topics()
-        places = {TopicPartition(*place): place for place in before if place.topic in there}
+        places = {TopicPartition(*place): place for place in before}
         begins, ends = await extent(consumer, places)
         standings = {place: before[place] for place in places.values()}
         read_from(consumer, {p: max(before[place].next_offset, begins[p]) for p, place in places.items()})

@@ -403,3 +403,12 @@ async def test_a_partners_topic_made_anew_is_read_from_its_beginning(
         async with taking_in(place, kafka):
             await eventually(lambda: read_up_to(place, 2))
         assert await place.totals() == {"c1": (4, 4)}, "what was taken in before is known by its id"
+
+
+async def test_topics_that_are_not_there_are_said_to_hold_nothing(lab: Lab, fresh_database: FreshDatabase, kafka: str):
+    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
+        await reader.pool.execute("INSERT INTO cursor VALUES ($1, 0, 6, 5, 'event-5')", lab.topic)
+        with pytest.raises(ReseedRefused, match=f"{lab.topic}/0 does not hold sequence 5"):
+            await remap_cursors(reader.dsn, kafka)
+    async with site(lab, fresh_database) as publisher:
+        assert (await recovered(publisher, kafka)).events == 0
