@@ -268,6 +268,8 @@ def check_log(found, manifest, made, archive, witness, workers, folder, progress
         end -= 1
     for number, place in sorted(missing.items()):
         found.add("truncated" if number >= end else "removed", number, place, "was sealed and is not in the archive")
+    if found.proven < size and not any(told["kind"] == "root" for told in found.list):
+        found.add("unchecked", found.proven, None, "no checkpoint covers the events from here on: nobody signed them")
     if not lost:  # Else the streams of what is missing have gaps as well, which says nothing new.
         check_streams(folder, found)
 
@@ -559,6 +561,7 @@ def verify(path, keys=(), witness="", processes=None, say=lambda text: None):
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     found.add("file", None, None, f"the manifest cannot be used: {error!r}")
             whole.extend(found.list, found.more)
+            say(f"{service}: {log['size']:,} events, of which {found.proven:,} are what was signed")
     return whole.list, whole.more, total
 
 
@@ -581,14 +584,18 @@ def main():
     keys = [file.read_text().strip() for file in asked.key]
     lively = sys.stderr.isatty()
     began = time.monotonic()
-    say = (lambda text: print(f"\r{text:70}", end="", file=sys.stderr, flush=True)) if lively else (lambda text: None)
+
+    def say(text):
+        if lively and text[0].isdigit():
+            print(f"\r{text:70}", end="", file=sys.stderr, flush=True)
+        elif not text[0].isdigit() and not asked.json:
+            print(("\n" if lively else "") + text)
+
     witness = "".join(file.read_text() + "\n" for file in asked.witness)
     findings, more, events = verify(asked.archive, keys, witness, asked.processes, say)
     if asked.json:
         print(json.dumps({"events": events, "findings": findings, "more": more}))
         return 1 if findings else 0
-    if lively:
-        print(file=sys.stderr)
     for found in findings:
         place = f" {found['topic']}/{found['partition']}" if found["topic"] else ""
         where = "" if found["sequence"] is None else f" sequence {found['sequence']}"

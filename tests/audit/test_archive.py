@@ -67,6 +67,7 @@ def test_an_archive_verifies_itself(made: Path):
     status, said = verified(made)
     assert status == 0, said
     assert "all is well: 600 events are what was signed" in said
+    assert "registry: 300 events, of which 300 are what was signed" in said
     keys = [f"--key={made / 'keys' / name}" for name in ("archive.vkey", "registry.vkey", "outcomes.vkey")]
     status, said = verified(made, *keys, "--processes=1")
     assert (status, "Keys" in said) == (0, False)
@@ -77,7 +78,8 @@ def test_keys_that_were_given_by_another_way_are_believed_and_not_those_in_the_a
     status, said = verified(made, f"--key={tmp_path / 'mine'}")
     assert status == 1
     assert "WRONG  wrong-key: registry sequence 70: the checkpoint of 70 events: it is not signed by the key" in said
-    assert "outcomes" not in said
+    assert "wrong-key: outcomes" not in said
+    assert "registry: 300 events, of which 0 are what was signed" in said
 
 
 def spoil_line(archive: Path) -> None:
@@ -120,6 +122,17 @@ def change_verifier(archive: Path) -> None:
     (archive / "manifest.sig").write_text((archive / "manifest.sig").read_text().replace("archive\n", "archiv\n", 1))
 
 
+def drop_last_checkpoint(archive: Path) -> None:
+    file = archive / "registry" / "checkpoints.jsonl"
+    file.write_text("\n".join(file.read_text().splitlines()[:-1]))
+
+
+def drop_a_segment_from_the_list(archive: Path) -> None:
+    manifest = json.loads((archive / "manifest.json").read_text())
+    del manifest["services"]["registry"]["segments"][-1]
+    (archive / "manifest.json").write_text(json.dumps(manifest))
+
+
 def mangle_manifest(archive: Path) -> None:
     content = (archive / "manifest.json").read_text().replace('"first": 64', '"first": "x"')
     (archive / "manifest.json").write_text(content)
@@ -145,6 +158,8 @@ def no_manifest(archive: Path) -> None:
         (change_area, ["file: registry: registry/log-000000.jsonl.gz is not the file that the manifest lists"]),
         (resign, ["manifest.json is not the one that was signed"]),
         (change_verifier, ["wrong-key: archive: manifest.sig: its signature is false"]),
+        (drop_last_checkpoint, ["unchecked: registry sequence 280: no checkpoint covers the events from here on"]),
+        (drop_a_segment_from_the_list, ["unchecked: registry sequence 210"]),
         (mangle_manifest, ["the manifest's segments do not follow one another"]),
         (mangle_checkpoint, ["note: outcomes: outcomes/checkpoints.jsonl line 1 is no checkpoint"]),
         (no_manifest, ["manifest.json"]),

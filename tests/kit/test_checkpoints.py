@@ -16,6 +16,7 @@ from services.kit import checkpoints as checkpoints_module
 from services.kit import metrics
 from services.kit.checkpoints import Checkpoints, make_checkpoint, signer_of
 from services.kit.notes import Signer, log_name, read_checkpoint, verify
+from services.kit.process import _alarms
 from services.kit.settings import Settings, SettingsInvalid
 from services.kit.witness import witness_of
 from tests.kit.serving import served
@@ -186,11 +187,13 @@ async def test_a_witness_that_fails_is_an_alarm_and_gets_what_it_missed(
         assert part.witness_fails is not None
         assert str(file) in part.witness_fails
         assert metrics.witness_failing._value.get() == 1
+        assert _alarms(part) == {"alarms": {"witness": part.witness_fails}}
         assert len(await published(kafka, lab)) == 2, "Kafka is told all the same"
         folder.mkdir()
         await part.make_and_hand_on()
         assert part.witness_fails is None
         assert metrics.witness_failing._value.get() == 0
+        assert _alarms(part) == _alarms(None) == {"alarms": {}}
         notes = [row["note"] for row in await place.rows("SELECT note FROM checkpoint ORDER BY tree_size")]
         assert file.read_text() == "".join(f"{note}\n" for note in notes)
 
