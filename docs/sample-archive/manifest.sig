@@ -1,4 +1,4 @@
 entas/archive
-cf5b27c020d9974a6327990dba6c20fd003f580eac9c82d34a237e73ec4e05aa
+d0b1fdbbc44056b9ae323cb8c7eb4fadcb0a9f2762147585ddd2a7d7da9c78c2
 
-— entas/archive dKBMu5UPhLSt3a5MDC4uqxQHgGjvnGLuYFz3gAE0soFK19IdCPwHZznl3pslTggL3otXStmg6vZoozAbJfgtExvsWwg=
+— entas/archive dKBMu8KqjK2WVavERN0LBVGspSonSC+zCWrgzNXs5u32O4B388GB/wqcQa+Tf/j7iA7j9kGUyjIrFNhy0+iglUP0XAE=

@@ -20,6 +20,7 @@ import argparse
 import base64
 import binascii
 import codecs
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -47,33 +48,43 @@ read_json = json.JSONDecoder().scan_once
 # full segment is one node of the tree, and segments can be checked side by side.
 
 
-COVERED = itemgetter("source", "topic", "key", "type", "id", "time", "recorded", "actor", "correlation_id")
-ABSENT = b"\xff\xff\xff\xff"
-
-
 def leaf_of(entry, decode=binascii.a2b_base64, sha256=hashlib.sha256):
     """The event's leaf in the tree: what contracts/envelope.py calls `proof_bytes`, hashed as RFC 6962 says.
 
     It covers the texts below, each behind its length in four bytes, the cause, and the SHA-256 of the value.
     """
-    source, topic, key, kind, id_, time_, recorded, actor, correlation = COVERED(entry)
-    sequence, version, cause = str(entry["sequence"]), str(entry["version"]), entry["causation_id"]
-    texts = ["entas-event-v1", source, sequence, topic, key, version, kind, id_, time_, recorded, actor, correlation]
-    if cause is not None:
-        texts.append(cause)
+    source, sequence, topic, key, version, kind, id_, at, recorded, actor, correlation, cause, value = COVERED(entry)
+    sequence, version = str(sequence), str(version)
     try:
-        covered = "".join([SHORT[len(text)] + text for text in texts]).encode("ascii")
-    except (IndexError, UnicodeEncodeError):  # The slower way, for texts that are long or not ASCII alone.
+        # One expression, since this is where the time goes. A length up to 127 is four ASCII characters.
+        covered = (
+            f"{L[14]}entas-event-v1{L[len(source)]}{source}{L[len(sequence)]}{sequence}{L[len(topic)]}{topic}"
+            f"{L[len(key)]}{key}{L[len(version)]}{version}{L[len(kind)]}{kind}{L[len(id_)]}{id_}{L[len(at)]}{at}"
+            f"{L[len(recorded)]}{recorded}{L[len(actor)]}{actor}{L[len(correlation)]}{correlation}"
+            f"{'' if cause is None else L[len(cause)] + cause}"
+        ).encode("ascii")
+    except (IndexError, UnicodeEncodeError):  # Some text is longer, or not ASCII alone.
+        texts = ["entas-event-v1", source, sequence, topic, key, version, kind, id_, at, recorded, actor, correlation]
+        texts += [] if cause is None else [cause]
         covered = b"".join([len(text.encode()).to_bytes(4, "big") + text.encode() for text in texts])
     if cause is None:
-        covered += ABSENT
-    return sha256(b"\x00" + covered + b"\x00\x00\x00\x20" + sha256(decode(entry["value"])).digest()).digest()
+        covered += b"\xff\xff\xff\xff"
+    return sha256(b"\x00" + covered + b"\x00\x00\x00\x20" + sha256(decode(value)).digest()).digest()
 
 
-SHORT = ["\0\0\0" + chr(length) for length in range(128)]  # four bytes of length, as ASCII
+COVERED = itemgetter(
+    "source", "sequence", "topic", "key", "version", "type", "id", "time", "recorded", "actor", "correlation_id",
+    "causation_id", "value",
+)  # fmt: skip
+L = ["\0\0\0" + chr(length) for length in range(128)]
 
 
 SHARED = {}  # what every process has: where the archive's files are, and the keys
+
+
+def prepare(archive, keys):
+    SHARED.update(archive=archive, keys=keys)
+    gc.disable()  # Looking for cycles, of which there are none, takes a tenth of the time.
 
 
 def check_segment(job):
@@ -552,7 +563,7 @@ def verify(path, keys=(), witness="", processes=None, say=lambda text: None):
         say(f"{done:,} of {total:,} events, {done / (time.monotonic() - began):,.0f} a second")
 
     archive = (places, digests)
-    with multiprocessing.Pool(processes, SHARED.update, ({"archive": archive, "keys": known},)) as pool:
+    with multiprocessing.Pool(processes, prepare, (archive, known)) as pool:
         for service, log in services.items():
             with tempfile.TemporaryDirectory(prefix="verify-") as folder:
                 workers, found = partial(pool.imap, chunksize=1), Findings(service)
