@@ -5,17 +5,16 @@ the witnesses'. Where leaf hashes are at hand (from an endpoint or an archive; t
 changed event is named itself; without them, the events between two checkpoints.
 """
 
-import os
-import struct
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from contracts.envelope import NOTHING_BEFORE, proof_bytes, value_digest
+from contracts.topics import TOPICS
 from services.audit.findings import Findings, Kind
+from services.audit.seen import Seen
 from services.audit.signed import Signed, SignedNote, read_signed
 from services.audit.sources import Broken, Found, Noted, Source
 from services.audit.streams import Streams
@@ -23,6 +22,8 @@ from services.kit.merkle import HASH_BYTES, Frontier, leaf_hash
 from services.kit.notes import VerifierKey
 
 Progress = Callable[[int, int], None]  # events read, events in all
+# Of the topics that are in a log: what partners were told that their messages were rejected for.
+SHORTEST_KEPT_DAYS = min(t.retention_days for t in TOPICS.values() if t.retention_days and t.written_by is None)
 MOST_NAMED_BY_STREAMS = 100
 MOST_MISSING = 100_000  # events that are named one by one
 LEAVES_AT_ONCE = 100_000
@@ -38,6 +39,7 @@ class Report:
     events: int = 0  # each sequence once
     copies: int = 0
     unsigned: int = 0  # behind the newest checkpoint: not complete, so not judged
+    expired: int = 0  # of topics that Kafka keeps for some days only, and older than that
     checkpoints: int = 0
     size: int = 0
     root: bytes | None = None
@@ -112,13 +114,14 @@ class _Log:
     tails: dict[str, _Tail] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     missing: dict[int, tuple[str | None, int | None]] = field(default_factory=dict)  # sequence -> place, offset
+    aged: set[int] = field(default_factory=set)  # of those missing: what may have had its days in Kafka
     lost: int = 0  # events that were missing at some time, those beyond MOST_MISSING included
     frontier: Frontier | None = field(default_factory=Frontier)  # None where a leaf is not known
     fresh: list[bytes] = field(default_factory=list)  # leaves that the frontier does not hold yet
     proven: int = 0  # up to here the events are what was signed
 
     def __enter__(self) -> "_Log":
-        self.seen = _Seen()
+        self.seen = Seen()
         self.streams = Streams()
         return self
 
@@ -157,6 +160,7 @@ class _Log:
                 continue
             if sequence > self.next:
                 begin = (self.next - first) * HASH_BYTES
+                self._may_have_expired(sequence, entry)
                 self.miss(sequence, known[begin:at] if len(known) >= at else b"")
             self._accept(entry, leaf, sealed)
         self._grow()
@@ -172,7 +176,7 @@ class _Log:
         tail.sequence, tail.offset = sequence, entry.offset
         self.counts[entry.envelope.topic] += 1
         self.streams.take(place, entry.envelope.key, entry.envelope.version, sequence)
-        self.seen.add(sequence, leaf, entry.envelope.id)
+        self.seen.add(sequence, leaf, entry.envelope.id, _beside(entry))
         self.fresh.append(sealed or leaf)
         self.report.events += 1
         self.next = sequence + 1
@@ -189,11 +193,11 @@ class _Log:
     def _again(self, entry: Found, leaf: bytes, sealed: bytes) -> None:
         """A sequence that was passed already: a copy of a batch that was sent again, or what somebody moved or made."""
         sequence = entry.position.sequence
-        seen = self.seen.compare(sequence, leaf, entry.envelope.id)
+        seen = self.seen.compare(sequence, leaf, entry.envelope.id, _beside(entry))
         if seen == "nothing":
             self.missing.pop(sequence, None)
             self._say(Kind.REORDERED, entry, f"comes only after sequence {self.next - 1}")
-            self.seen.add(sequence, leaf, entry.envelope.id)
+            self.seen.add(sequence, leaf, entry.envelope.id, _beside(entry))
             self.counts[entry.envelope.topic] += 1
             self.report.events += 1
             if sealed and sealed != leaf:
@@ -206,6 +210,13 @@ class _Log:
                 self._say(Kind.FORKED, entry, f"is the sequence of two events; this one is {entry.envelope.id}")
             case _:
                 self._say(Kind.COPY, entry, "stands here as well, and not as the same event")
+
+    def _may_have_expired(self, end: int, entry: Found) -> None:
+        """What is missing was recorded before the entry behind it; only in Kafka anything has its days."""
+        if entry.offset is not None and datetime.now(UTC) - entry.envelope.recorded > timedelta(
+            days=SHORTEST_KEPT_DAYS
+        ):
+            self.aged.update(range(self.next, min(end, self.next + MOST_MISSING)))
 
     def miss(self, end: int, known: bytes) -> None:
         """Sequences from the next one up to `end` are not where they should be; they may still come."""
@@ -278,6 +289,7 @@ class _Log:
         begin = self.next
         while begin - 1 in self.missing:
             begin -= 1
+        self._let_expire()
         self._name_by_streams()
         candidates = self._shortened()
         for sequence, (place, offset) in sorted(self.missing.items()):
@@ -297,6 +309,18 @@ class _Log:
         for gap in () if self.lost else self.streams.gaps():
             text = f"is version {gap.version} of its stream, after {gap.before}"
             self.findings.add(Kind.VERSION, text, sequence=gap.sequence, place=gap.place)
+
+    def _let_expire(self) -> None:
+        """Takes out what Kafka has let go by the contracts: where all that is missing is of topics kept for days."""
+        newest = self.signed.newest
+        if newest is None or not self.aged:
+            return
+        fewer = {topic for topic, count in newest.counts.items() if count > self.counts[topic]}
+        if all(topic in TOPICS and TOPICS[topic].retention_days is not None for topic in fewer):
+            expired = self.missing.keys() & self.aged
+            self.report.expired = len(expired)
+            for sequence in expired:
+                del self.missing[sequence]
 
     def _name_by_streams(self) -> None:
         """An endpoint whose table lost an event links the chain over it; the event's stream still shows where."""
@@ -324,53 +348,6 @@ class _Log:
         self.findings.add(kind, text, sequence=entry.position.sequence, place=entry.place, offset=entry.offset)
 
 
-class _Seen:
-    """What was seen under each sequence, on disk: a copy may come long after, from a relay that slept meanwhile."""
-
-    _RECORD = struct.Struct(">32s8s")
-    _HELD = 4_096
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="entas-verify-")  # noqa: SIM115 (kept open until `close`)
-        self._held = bytearray()
-        self._written = 0  # bytes in the file
-
-    def close(self) -> None:
-        self._file.close()
-
-    def add(self, sequence: int, leaf: bytes, event_id: str) -> None:
-        record = self._RECORD.pack(leaf, _short(event_id))
-        at = sequence * self._RECORD.size - self._written
-        if at == len(self._held):
-            self._held += record
-        elif at >= 0:
-            self._held[at : at + len(record)] = record
-        else:
-            os.pwrite(self._file.fileno(), record, sequence * self._RECORD.size)
-        if len(self._held) > self._HELD * self._RECORD.size:
-            self._flush()
-
-    def skip(self, count: int) -> None:
-        self._flush()
-        self._written += count * self._RECORD.size
-
-    def compare(self, sequence: int, leaf: bytes, event_id: str) -> str:
-        at = sequence * self._RECORD.size
-        if at >= self._written:
-            record = bytes(self._held[at - self._written : at - self._written + self._RECORD.size])
-        else:
-            record = os.pread(self._file.fileno(), self._RECORD.size, at)
-        if record == self._RECORD.pack(leaf, _short(event_id)):
-            return "same"
-        if not any(record):
-            return "nothing"
-        return "other event" if record[HASH_BYTES:] != _short(event_id) else "differs"
-
-    def _flush(self) -> None:
-        os.pwrite(self._file.fileno(), self._held, self._written)
-        self._written += len(self._held)
-        self._held.clear()
-
-
-def _short(text: str) -> bytes:
-    return blake2b(text.encode(), digest_size=8).digest()
+def _beside(entry: Found) -> str:
+    """What of a record no leaf covers. A copy has the same, byte for byte."""
+    return f"{entry.position.previous_sequence} {entry.place} {entry.envelope.traceparent}"

@@ -145,6 +145,14 @@ def copy_that_differs(log: MadeLog) -> Touched:
     return Touched(without(log, found), [Named(Kind.COPY, VICTIM, entry.place, offset_of(found, copy))])
 
 
+def copy_with_another_chain(log: MadeLog) -> Touched:
+    """What no leaf covers of a copy is compared too."""
+    entry = log.found[VICTIM]
+    copy = entry._replace(position=Position(VICTIM, entry.position.previous_sequence - 1))
+    found = [*log.found[: VICTIM + 30], copy, *log.found[VICTIM + 30 :]]
+    return Touched(without(log, found), [Named(Kind.COPY, VICTIM, entry.place, offset_of(found, copy))])
+
+
 def older_database_restored(log: MadeLog) -> Touched:
     """The log ends where the backup did, and so do its checkpoints; the witness knows of more."""
     size = EVERY * 4
@@ -188,5 +196,6 @@ EVERYWHERE: tuple[Tampering, ...] = (
     forked_from_the_witness,
     two_events_of_one_sequence,
     copy_that_differs,
+    copy_with_another_chain,
     older_database_restored,
 )

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from tests.support.lab import new_name
 
 ARCHIVIST = Signer("entas/archive", bytes(range(32)))
 # An archive is cut by sequence: two events of one sequence and copies cannot stand in it, its maker leaves them out.
-IN_ARCHIVES = [t for t in EVERYWHERE if t not in (tampering.two_events_of_one_sequence, tampering.copy_that_differs)]
+TWICE = (tampering.two_events_of_one_sequence, tampering.copy_that_differs, tampering.copy_with_another_chain)
+IN_ARCHIVES = [touch for touch in EVERYWHERE if touch not in TWICE]
 
 
 @pytest.fixture
@@ -210,6 +212,30 @@ async def test_a_database_that_was_restored_and_went_on_is_named_where_it_began_
 
 def offset_after(found: Any, place: str) -> int:
     return sum(entry.place == place for entry in found)
+
+
+async def test_what_kafka_keeps_for_some_days_only_is_not_missed_afterwards(service: str, kafka: str):
+    log = log_of(service)
+    rules = [entry for entry in log.found if entry.envelope.topic == f"{service}.rules"]
+    found = [entry for entry in log.found if entry not in rules[:10]]
+    await publish(kafka, service, found, log.told)
+    removed = await report_on(Touched(log, []), KafkaSource(kafka), leaves_from=log)
+    assert removed.findings.of == {Kind.REMOVED: 10}, "this topic is kept for ever"
+    TOPICS[f"{service}.rules"] = replace(TOPICS[f"{service}.rules"], retention_days=90)
+    report = await report_on(Touched(log, []), KafkaSource(kafka), leaves_from=log)
+    assert report.well, report.findings.shown
+    assert (report.events, report.expired) == (EVENTS - 10, 10)
+    assert report.root is not None, "their leaves are known, so the rest is proven"
+
+
+async def test_what_is_missing_beside_what_has_expired_is_named(service: str, kafka: str):
+    log = log_of(service)
+    rules = [entry for entry in log.found if entry.envelope.topic == f"{service}.rules"]
+    await publish(kafka, service, [e for e in log.found if e not in (*rules[:10], log.found[VICTIM])], log.told)
+    TOPICS[f"{service}.rules"] = replace(TOPICS[f"{service}.rules"], retention_days=90)
+    report = await report_on(Touched(log, []), KafkaSource(kafka), leaves_from=log)
+    named = {(f.sequence, f"{f.topic}/{f.partition}") for f in report.findings.shown if f.kind is Kind.REMOVED}
+    assert (VICTIM, log.found[VICTIM].place) in named
 
 
 async def test_a_record_that_cannot_be_read_is_named(service: str, kafka: str):
