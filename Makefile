@@ -7,13 +7,16 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: up ## Start everything and play the programme: SIZE=small (default) or SIZE=ntb
 	@$(PYTHON) -m deploy.demo
 
 test: $(INSTALLED) ## Run every test on a throw-away PostgreSQL and Kafka: ARGS="-k relay" for some
 	@$(PYTHON) -m pytest -n 3 --no-loadscope-reorder $(ARGS)
+
+test-faults: $(INSTALLED) ## Let everything that can go wrong go wrong while commands flow: MINUTES=10 SEED=n
+	@$(PYTHON) -m tests.faults.long --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 up: $(INSTALLED) ## Start PostgreSQL, Kafka, the token issuer and the services, and leave them running
 	@$(PYTHON) -m deploy.local up --clock $(CLOCK)
@@ -76,4 +79,4 @@ $(INSTALLED): requirements.txt requirements-dev.txt deploy/local/kafka.lock
 	@$(PYTHON) -m deploy.local prepare
 	@touch $@
 
-.PHONY: help demo test up down status logs clean check bench schemas saboteur audit locks
+.PHONY: help demo test test-faults up down status logs clean check bench schemas saboteur audit locks

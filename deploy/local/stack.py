@@ -102,6 +102,7 @@ class Stack:
             "REGISTRY_URL": f"http://127.0.0.1:{layout.ports['registry-api']}",
             "MASTER_KEY_FILE": str(layout.secrets / "master.key"),
             "CHECKPOINT_KEY_FILE": str(layout.checkpoint_key(service)),
+            "CHECKPOINT_SECONDS": os.environ.get("ENTAS_CHECKPOINT_SECONDS") or "10",  # so that one can see it at work
             "SEARCH_PEPPER_FILE": str(layout.secrets / "search.pepper"),
             "CLOCK_FILE": str(layout.clock_file) if self.steered_clock else "",
             **self._senders(),

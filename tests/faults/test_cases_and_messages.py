@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.arming import armed, reached, wanted
-from tests.faults.conftest import plan
+from tests.faults.beginning import plan
 from tests.faults.load import Load
 from tests.faults.mail import MailServer
 from tests.faults.supervisor import Supervisor

@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.demo.lists import ListSize, write_list
 from services.kit.crash import CRASH_POINTS
 from tests.faults.arming import armed, reached, wanted
-from tests.faults.conftest import plan
+from tests.faults.beginning import plan
 from tests.faults.load import Load
 from tests.faults.supervisor import Supervisor
 from tests.faults.test_cases_and_messages import FALLING_DUE, OPENING_CASES

@@ -1,9 +1,13 @@
 """One programme from its list file to what became of people a year later, through HTTP, partner topics and time."""
 
+import asyncio
 import base64
 import csv
+import hashlib
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,9 @@ from typing import Any
 import pytest
 
 from contracts.topics import published_by
+from deploy.demo.clients import opened_house
+from deploy.demo.published import ask_for_published_figures
+from deploy.demo.stack import RunningStack
 from tests.journeys import after_completion as after
 from tests.journeys import until_completion as until
 from tests.journeys.evidence import (
@@ -22,7 +29,8 @@ from tests.journeys.evidence import (
 from tests.journeys.oracle import Oracle, figures
 from tests.journeys.programme import Programme
 from tests.journeys.until_completion import NOTE, PHONE, wita, write_first_list
-from tests.support.world import HOUSE, NOTIFICATIONS, OUTCOMES, REGISTRY, TRAINING, World
+from tests.support.stack import ROOT
+from tests.support.world import HOUSE, NOTIFICATIONS, OUTCOMES, REGISTRY, TRAINING, World, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +146,63 @@ def test_what_everybody_may_see_is_true_and_tells_of_nobody(programme: Programme
                 assert figure["unit"] not in ("people", "households") or value not in range(1, 5)
     assert shown > 50
     assert hidden > 50
+
+
+def test_the_page_the_api_and_the_demos_file_of_figures_agree(
+    programme: Programme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the demo keeps in figures.json is what the API answers; what the page shows is what of it is public."""
+    world = programme.world
+    monkeypatch.setenv("ENTAS_LOCAL_FOLDER", str(world.folder))
+    kept = {figure["id"]: figure for figure in asyncio.run(as_the_demo_asks())}
+    auditor, everybody = world.caller(OUTCOMES, "auditor"), world.anybody(OUTCOMES)
+    for figure_id, figure in kept.items():
+        assert auditor.get(f"/figures/{figure_id}")["total"]["value"] == figure["value"], figure_id
+        assert figure["article"]["title"]["id"], f"{figure_id} answers no article"
+    for figure in everybody.get("/public/figures").json()["figures"]:
+        assert kept[figure["id"]]["public"] == {"value": figure["value"], "hidden": figure["hidden"]}
+    page = everybody.get("/", params={"lang": "en"}).text
+    shown = re.findall(r'id="fact-([a-z_]+)".*?class="fact-number[^>]*>\s*([0-9,]+)\s*<', page, re.DOTALL)
+    assert len(shown) > 10
+    for figure_id, text in shown:
+        assert int(text.replace(",", "")) == kept[figure_id]["public"]["value"], figure_id
+
+
+async def as_the_demo_asks() -> list[dict[str, Any]]:
+    async with opened_house(RunningStack.find(), "test") as house:
+        return await ask_for_published_figures(house)
+
+
+def test_a_graduation_is_traced_back_to_the_row_of_the_list(programme: Programme) -> None:
+    """By the auditors' command, across the four services; every event is held against a signed checkpoint."""
+    world, outcomes = programme.world, programme.oracle.outcomes
+    person = next(case_id for case_id, case in outcomes.cases.items() if case["graduated_on"])
+    traced = wait_for(
+        "all of it is signed", lambda: trace_of(world, "participant", person, unless_proved=True), seconds=90
+    )
+    names = [told["type"].split(".")[2] for told in traced["story"]]
+    wanted = ["HouseholdListed", "ParticipantNominated", "ParticipantVerified", "ParticipantEnrolled"]
+    wanted += ["ParticipantCompleted", "CaseOpened", "FollowUpRecorded", "HouseholdGraduated"]
+    assert [names.index(name) for name in wanted] == sorted(names.index(name) for name in wanted)
+    assert {told["service"] for told in traced["story"]} == set(HOUSE)
+    first = programme.lists[0].path
+    assert traced["evidence"][0]["file_digest"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    row = first.read_text(encoding="utf-8").splitlines()[traced["evidence"][0]["row"] - 1]
+    assert programme.oracle.registry.national_ids[person] in row
+    certificate = next(told["payload"] for told in traced["story"] if told["type"].endswith("CertificateIssued.v1"))
+    again = trace_of(world, "certificate", certificate["certificate_number"])
+    assert [told["id"] for told in again["story"]] == [told["id"] for told in traced["story"]]
+    assert all(told["personal"] is None for told in traced["story"]), "nothing is opened that was not asked for"
+
+
+def trace_of(world: World, subject: str, id_: str, *, unless_proved: bool = False) -> dict[str, Any]:
+    """What the command prints. With `unless_proved` nothing where an event is younger than the newest checkpoint."""
+    command = [sys.executable, "-m", "services.audit", "trace", subject, id_, "--stack", str(world.folder), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    if unless_proved and done.returncode == 1:
+        return {}
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(json.loads(done.stdout))
 
 
 def test_the_cohort_is_completed_and_everybody_in_it_has_an_end(programme: Programme) -> None:
