@@ -45,7 +45,12 @@ HOUSEKEEPING_SECONDS = 60.0
 
 
 def main(service: Service) -> None:
-    """The command line of a service."""
+    """Runs what the command line says."""
+    command_line(service)()
+
+
+def command_line(service: Service) -> typer.Typer:
+    """Every command of a service."""
     app = typer.Typer(help=f"{service.summary}", no_args_is_help=True, add_completion=False)
 
     @app.command()
@@ -83,7 +88,7 @@ def main(service: Service) -> None:
 
     app.add_typer(parked_commands(service, lambda: _settings(service)), name="parked")
     add_log_commands(app, service, lambda: _settings(service))
-    app()
+    return app
 
 
 def _settings(service: Service) -> Settings:
