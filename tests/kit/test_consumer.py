@@ -1,14 +1,13 @@
 """The consumer on a real Kafka: each fact has its effect exactly once, whatever is copied, cut, killed or raised."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from contracts.envelope import NOTHING_BEFORE, Envelope, Position, headers_of
+from contracts.envelope import Position, headers_of
 from services.kit.consumer import Consumer
 from services.kit.partition import partition_for
 from services.kit.reactions import Reactions
@@ -186,21 +185,25 @@ async def _stopped(consumer: Consumer) -> bool:
     return bool(consumer.stopped)
 
 
-async def publish_too_new(kafka: str, lab: Lab, counter: str) -> str:
-    """Publishes a fact of a version that no release here knows. Gives its type."""
-    newer = lab.Counted.ce_type.replace(".v1", ".v2")
-    source, at = f"/entas/{lab.service}", datetime(2024, 7, 8, tzinfo=UTC)
-    envelope = Envelope(new_id(), newer, source, lab.topic, counter, 1, at, at, "tester", "test")
-    producer = AIOKafkaProducer(bootstrap_servers=kafka)
-    await producer.start()
-    await producer.send_and_wait(
-        lab.topic,
-        b"{}",
-        counter.encode(),
-        partition=partition_for(counter, PARTITIONS),
-        headers=headers_of(envelope, Position(0, NOTHING_BEFORE)),
+async def tell_too_new(publisher: Site, counter: str) -> str:
+    """Puts a fact on the log of a version that no release here knows, as a newer publisher would. Gives its type."""
+    newer = publisher.lab.Counted.ce_type.replace(".v1", ".v2")
+    await publisher.pool.execute(
+        """
+        WITH appended AS (
+            INSERT INTO log (topic, stream, version, partition, type, event_id, occurred_at, recorded_at, actor,
+                             correlation_id, area_code, value)
+            VALUES ($1, $2, 1000, $3, $4, $5, now(), now(), 'tester', 'test', '', '{}')
+            RETURNING id
+        )
+        INSERT INTO outbox SELECT id FROM appended
+        """,
+        publisher.lab.topic,
+        counter,
+        partition_for(counter, PARTITIONS),
+        newer,
+        new_id(),
     )
-    await producer.stop()
     return newer
 
 
@@ -208,10 +211,13 @@ async def test_a_newer_version_stops_its_partition_and_says_what_to_deploy(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):
     await make_topics(kafka, lab)
-    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
-        newer = await publish_too_new(kafka, lab, "c1")
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        newer = await tell_too_new(publisher, "c1")
         consumer = consumer_of(reader, kafka)
-        async with running(consumer.run):
+        async with running(relay_of(publisher, kafka).run, consumer.run):
             await eventually(lambda: _stopped(consumer))
         [reason] = consumer.stopped.values()
         assert f"{newer} is newer than version 1" in reason

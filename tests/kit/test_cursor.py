@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from services.kit.consumer import Consumer
 from services.kit.positions import Place
-from tests.kit.test_consumer import consumer_of, publish, publish_too_new, same_totals
+from tests.kit.test_consumer import consumer_of, publish, same_totals, tell_too_new
 from tests.kit.test_intake import message, outbox_is_empty, read_up_to, send, taking_in
 from tests.support.cable import cable_to
 from tests.support.databases import FreshDatabase
@@ -148,7 +148,7 @@ async def test_a_stopped_partition_stays_stopped_through_a_rebalance(
 ):
     await make_topics(kafka, lab)
     async with site(lab, fresh_database) as publisher, reader_of(lab, fresh_database) as reader:
-        await publish_too_new(kafka, lab, "bad")
+        await tell_too_new(publisher, "bad")
         first = consumer_of(reader, kafka)
         async with running(relay_of(publisher, kafka).run, first.run):
             await eventually(lambda: is_stopped(first))

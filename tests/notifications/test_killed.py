@@ -5,7 +5,7 @@ Real processes, PostgreSQL, Kafka, mail server and HTTP provider; each worker is
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -33,28 +33,31 @@ POINTS = "sending-started-not-sent:5,sent-not-recorded:9"
 """At which passage each kills the process; each does once."""
 
 
-@pytest.fixture(scope="module")
-def kafka_of_its_own(private_stack: Stack) -> str:
-    """With every topic that the worker reads or writes."""
-
-    async def create() -> None:
-        for owner in sorted({topic.owner for topic in TOPICS.values()}):
-            await create_topics(private_stack.kafka, owner, 1)
-
-    asyncio.run(create())
-    return private_stack.kafka
+@pytest.fixture
+def own_stack() -> Iterator[Stack]:
+    """For each test: a log and its topics belong together, and a worker refuses those of another history."""
+    with Stack() as running:
+        yield running
 
 
 @pytest.fixture
-async def dsn(private_stack: Stack) -> AsyncIterator[str]:
-    server = await asyncio.to_thread(lambda: private_stack.postgres)
+async def kafka_of_its_own(own_stack: Stack) -> str:
+    """With every topic that the worker reads or writes."""
+    bootstrap = await asyncio.to_thread(lambda: own_stack.kafka)
+    for owner in sorted({topic.owner for topic in TOPICS.values()}):
+        await create_topics(bootstrap, owner, 1)
+    return bootstrap
+
+
+@pytest.fixture
+async def dsn(own_stack: Stack) -> str:
+    server = await asyncio.to_thread(lambda: own_stack.postgres)
     superuser = await asyncpg.connect(server)
     await superuser.execute("CREATE DATABASE killed")
+    await superuser.close()
     url = urlsplit(server)._replace(path="/killed").geturl()
     await asyncio.to_thread(migrate, url, SERVICE.migrations)
-    yield url
-    await superuser.execute("DROP DATABASE killed WITH (FORCE)")
-    await superuser.close()
+    return url
 
 
 @asynccontextmanager
@@ -106,7 +109,7 @@ async def all_ended(notifications: Notifications) -> bool:
     ("by_mail", "workers"), [(PEOPLE, 1), ([], 1), (PEOPLE[::2], 2)], ids=["mail", "http", "both, two workers"]
 )
 async def test_a_worker_that_is_killed_on_either_side_of_sending_tells_nobody_twice(
-    private_stack: Stack, kafka_of_its_own: str, dsn: str, tmp_path: Path, by_mail: list[str], workers: int
+    own_stack: Stack, kafka_of_its_own: str, dsn: str, tmp_path: Path, by_mail: list[str], workers: int
 ):
     async with AsyncExitStack() as opened:
         server = await opened.enter_async_context(mail_server())
@@ -122,9 +125,7 @@ async def test_a_worker_that_is_killed_on_either_side_of_sending_tells_nobody_tw
         await everybody_is_to_be_told(notifications, by_mail)
         marks = tmp_path / "reached"
         marks.mkdir()
-        ran = await opened.enter_async_context(
-            supervised(private_stack, kafka_of_its_own, notifications, marks, workers)
-        )
+        ran = await opened.enter_async_context(supervised(own_stack, kafka_of_its_own, notifications, marks, workers))
         minutes = 0
         while len(list(marks.iterdir())) < 2 or not await all_ended(notifications):
             # What is asked again waits by the programme's clock.
