@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import latency, projecting, relaying
+from benchmarks import again, latency, projecting, relaying
 from benchmarks.machine import described
 from benchmarks.world import World, ends, list_households, multiply, world
 from services.kit.garbage import look_less_often
@@ -105,6 +105,31 @@ async def _one_run(place: World, scale: Scale, run: int) -> dict[str, float]:
         return rates
 
 
+async def folding_again(place: World, scale: Scale) -> list[Result]:
+    """A projection of `events` households made anew while nothing differs, and while every row does."""
+    async with place.site(REGISTRY) as registry, place.site(TRAINING) as training:
+        scale.say("listing, sending and projecting what is to be rebuilt")
+        await list_households(registry, min(scale.events, LISTED))
+        await multiply(registry, scale.events)
+        starts = await ends(place.kafka)
+        await relaying.relay_all(registry, place.kafka)
+        await projecting.by_consumer(training, place.kafka, starts, scale.events)
+        results = []
+        for what, spoilt in (("nothing differs", False), ("every row differs", True)):
+            scale.say(f"rebuild of {scale.events:,}: {what}")
+            rate = scale.events / await again.rebuild_projection(training, place.kafka, spoilt=spoilt)
+            results.append(Result(f"rebuild, {what}", rate, "events/s", floor=25_000, goal=60_000))
+        return results
+
+
+async def verifying(place: World, scale: Scale) -> list[Result]:
+    """An archive of made-up events by its own verifier, on two processes."""
+    events = max(scale.events, 100_000)
+    scale.say(f"an archive of {events:,} events is made and verified")
+    rates = [events / await again.verify_archive(events) for _ in range(scale.runs)]
+    return [Result(f"verify an archive of {events:,} events", median(rates), "events/s", floor=80_000, goal=150_000)]
+
+
 async def commands_over_http(place: World, scale: Scale) -> list[Result]:
     """200 commands a second over HTTP with every process running: from the answer until training's projection."""
     scale.say("200 commands a second over HTTP")
@@ -134,6 +159,8 @@ BENCHES: dict[str, Bench] = {
     "throughput": throughput,
     "http": commands_over_http,
     "kit": transactions_of_the_kit,
+    "rebuild": folding_again,
+    "verify": verifying,
 }
 
 
