@@ -25,7 +25,7 @@ def commands_in(paper: str) -> set[str]:
     text = (ROOT / paper).read_text()
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     quoted = "\n".join(re.findall(r"`([^`\n]+)`", text))
-    return set(re.findall(r"^make [a-z]+(?: [A-Z]+=\S+)*", f"{blocks}\n{quoted}", re.MULTILINE))
+    return set(re.findall(r"^make [a-z-]+(?: [A-Z]+=\S+)*", f"{blocks}\n{quoted}", re.MULTILINE))
 
 
 @pytest.mark.parametrize("paper", [*PAPERS, *SERVICES, *RUNBOOKS])
