@@ -1,5 +1,6 @@
 """Checkpoints on a real database and Kafka: what is signed is so, none is lost, and no witness is waited for."""
 
+import asyncio
 import json
 from base64 import b64decode
 from collections import Counter
@@ -16,7 +17,7 @@ from services.kit import checkpoints as checkpoints_module
 from services.kit import metrics
 from services.kit.checkpoints import Checkpoints, make_checkpoint, signer_of
 from services.kit.notes import Signer, log_name, read_checkpoint, verify
-from services.kit.process import _alarms
+from services.kit.process import LEAVE_SECONDS, _alarms
 from services.kit.settings import Settings, SettingsInvalid
 from services.kit.witness import witness_of
 from tests.kit.serving import served
@@ -168,6 +169,31 @@ async def test_a_worker_signs_while_its_relay_leads(
         sizes = [read_checkpoint(note).size for _, note in await published(kafka, lab)]
         assert sizes[-1] == 60
         assert sizes == sorted(set(sizes))
+
+
+async def test_a_broker_that_is_silent_does_not_hold_up_a_process_that_is_told_to_stop(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, signer: Signer
+):
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    await make_topics(kafka, lab)
+    async with site(lab, fresh_database) as place, await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        await sent(place, kafka, 10)
+        port = silent.sockets[0].getsockname()[1]
+        relay, stopping = relay_of(place, kafka), asyncio.Event()
+        relay.leading = True
+        part = Checkpoints(lab.service, place.pool, f"127.0.0.1:{port}", signer, None)
+        running_part = asyncio.ensure_future(part.run(relay, 60, stopping, {}))
+        await asyncio.wait_for(asked.wait(), 20)
+        stopping.set()
+        await asyncio.wait_for(running_part, LEAVE_SECONDS)
+        [row] = await place.rows("SELECT published_at FROM checkpoint")
+        assert row["published_at"] is None, "it is published by the next leader"
 
 
 # --- The witness ------------------------------------------------------------------------------------------------------
