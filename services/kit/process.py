@@ -142,11 +142,14 @@ async def serve_api(service: Service, settings: Settings, stopping: asyncio.Even
 async def serve_worker(service: Service, settings: Settings, stopping: asyncio.Event) -> None:
     """Relay, consumer, timers and jobs in one process, until told to stop."""
     signer = signer_of(settings, service.name)
-    # First what may refuse to start: there is nothing yet that would have to be let go of.
-    await check_topics(settings.kafka_bootstrap, service.name, stopping)
     pool = await _pool(settings, stopping)
     if pool is None:
         return
+    try:
+        await check_topics(settings.kafka_bootstrap, service.name, stopping)
+    except TopicsDiffer:
+        pool.terminate()  # A refusal leaves nothing open.
+        raise
     nudge = Nudge(pool)
     workplace = _workplace(service, settings, pool, nudge)
     relay = Relay(f"/entas/{service.name}", settings.database_url, settings.kafka_bootstrap)
