@@ -26,7 +26,12 @@ class OtherFold(Exception):
 
 def folds_by_topic(tables: Sequence[Table[Any]], topics: Collection[str]) -> dict[str, dict[str, int]]:
     """With which folds this code makes the tables of each topic."""
-    return {topic: {t.name: t.fold_version for t in tables if t.topic == topic} for topic in sorted(topics)}
+    return {topic: folds_of(topic, tables) for topic in sorted(topics)}
+
+
+def folds_of(topic: str, tables: Sequence[Table[Any]]) -> dict[str, int]:
+    """With which folds this code makes the tables of one topic: table -> version of its fold."""
+    return {table.name: table.fold_version for table in tables if table.topic == topic}
 
 
 def difference(service: str, topic: str, ours: Folds, stored: str | None) -> str | None:

@@ -181,7 +181,7 @@ class ParkedStream:
     reason: str
 
 
-async def parked_streams(connection: Connection, topic: str | None = None) -> list[ParkedStream]:
+async def parked_streams(connection: Connection) -> list[ParkedStream]:
     """Every stream that waits, the one that waits longest first."""
     rows = await connection.fetch(
         """
@@ -192,11 +192,9 @@ async def parked_streams(connection: Connection, topic: str | None = None) -> li
                coalesce((array_agg(p.reason ORDER BY p.record_offset) FILTER (WHERE p.reason IS NOT NULL))[1], '')
                    AS reason
         FROM parked p
-        WHERE $1::text IS NULL OR p.topic = $1
         GROUP BY p.topic, p.stream
         ORDER BY since, p.topic, first_offset
-        """,
-        topic,
+        """
     )
     return [ParkedStream(**dict(row)) for row in rows]
 

@@ -15,6 +15,7 @@ import asyncpg
 from pydantic_core import from_json, to_json
 
 from services.kit.comparing import Compared, compare, shadow_of
+from services.kit.folds import folds_of
 from services.kit.positions import Place, Standing
 from services.kit.replay import (
     Folding,
@@ -66,11 +67,6 @@ class _Building:
     @property
     def folds(self) -> dict[str, int]:
         return folds_of(self.topic, self.tables)
-
-
-def folds_of(topic: str, tables: Sequence[Table[Any]]) -> dict[str, int]:
-    """With which folds this code makes the tables of a topic: table -> version of its fold."""
-    return {table.name: table.fold_version for table in tables if table.topic == topic}
 
 
 def topics_to_rebuild(service: str, tables: Sequence[Table[Any]], names: Sequence[str]) -> list[str]:
