@@ -93,8 +93,7 @@ class Batches:
         """Folds and reacts to every arrival of the slices; parks what cannot be taken, and what comes after it on its
         stream. Returns what it parked. Raises `StepFailed`; outages pass through, and whatever the database refuses."""
         facts, messages = await self._read(tx.connection, slices)
-        streams = {fact.stream for fact in facts}
-        parks = Parking(await parking.streams_held(tx.connection, self._names, streams) if streams else set())
+        parks = Parking(await self._held(tx.connection, facts))
         await self._take(tx, facts, parks)
         await self._leave(tx, messages, parks)
         return parks.parked
@@ -132,6 +131,14 @@ class Batches:
         await self._reject(tx, [message for message in messages if message.faults])
         await parking.keep(tx.connection, self._names, parks.parked)
 
+    async def _held(self, connection: Connection, facts: Sequence[Fact]) -> set[Stream]:
+        """The streams of these facts that are parked: one small query where there are none, as nearly always."""
+        topics = await parking.topics_held(connection, {fact.envelope.topic for fact in facts})
+        if not topics:
+            return set()
+        streams = {fact.stream for fact in facts if fact.envelope.topic in topics}
+        return await parking.streams_held(connection, self._names, streams)
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def _read(self, connection: Connection, slices: Sequence[Slice]) -> tuple[list[Fact], list[Message]]:
@@ -157,7 +164,7 @@ class Batches:
             if not self._is_wanted(piece.place, count, arrival, envelope):
                 skipped += 1
                 continue
-            fact = _own_fact(arrival.record, envelope, arrival.after.last_sequence)
+            fact = _own_fact(arrival.record, envelope, arrival.last_sequence)
             if fact.event is None or type(fact.event) in self._wanted:
                 facts.append(fact)
         metrics.consumer_records.labels(piece.place.topic, "skipped").inc(skipped)
@@ -191,12 +198,12 @@ class Batches:
 
     async def _take(self, tx: Transaction, facts: Sequence[Fact], parks: Parking) -> None:
         """Folds and reacts, fact by fact. What fails, or comes after that on its stream, is parked."""
-        free = [(fact, fact.event) for fact in facts if fact.event is not None and fact.stream not in parks.held]
+        free = [(fact, fact.event) for fact in facts if fact.event is not None and not parks.holds(fact.envelope)]
         await tx.working_set.load_touched(tx.connection, [event for fact, event in free if fact.message is None])
         found = await self._load_for_reactions(tx, [event for _, event in free])
         await self._load_what_begins(tx, free, found)
         for fact in facts:
-            held = fact.stream in parks.held
+            held = parks.holds(fact.envelope)
             if fact.event is not None and not held:
                 await self._step(tx, fact, fact.event, found)
             if fact.failure is not None or held:
@@ -234,18 +241,19 @@ class Batches:
     async def _step(self, tx: Transaction, fact: Fact, event: Event, found: Mapping[type[Event], Any]) -> None:
         """One fact, wholly or not at all: it has its effect, is rejected, or fails."""
         reaction = self._reactions.to(type(event))
+        mark = tx.mark()
         try:
-            with tx.all_or_nothing():
-                if fact.message is None:
-                    tx.working_set.fold(event, fact.envelope)
-                if reaction is not None:
-                    step = _step_of(tx, fact, event, found[type(event)])
-                    await tx.decide(reaction.react(step), cause=fact.envelope)
+            if fact.message is None:
+                tx.working_set.fold(event, fact.envelope)
+            if reaction is not None:
+                step = _step_of(tx, fact, event, found[type(event)])
+                await tx.decide(reaction.react(step), cause=fact.envelope)
         except OUTAGES:
             raise
         except asyncpg.PostgresError:
             raise  # The transaction is lost: the whole batch is tried again.
         except Exception as error:  # noqa: BLE001 (whatever it is, this stream waits for mended code, and no other)
+            tx.undo(mark)
             if isinstance(error, Refused) and fact.message is not None:
                 fact.message.faults = intake.faults_of(error)
             else:

@@ -241,6 +241,6 @@ async def _events_of_kafka(
                     yield (
                         (envelope.topic, envelope.key),
                         f"version {envelope.version} {envelope.type} {envelope.id}, {piece.place} offset "
-                        f"{arrival.record.offset}, sequence {arrival.after.last_sequence}, occurred "
+                        f"{arrival.record.offset}, sequence {arrival.last_sequence}, occurred "
                         f"{envelope.time:%Y-%m-%dT%H:%M:%SZ}",
                     )

@@ -23,6 +23,7 @@ from services.kit.causes import told
 from services.kit.crash import crash_point
 from services.kit.fetching import read_what_cannot_be_decoded
 from services.kit.folds import Folds, OtherFold, adopt, difference, folds_by_topic, other_folds
+from services.kit.garbage import without_looking
 from services.kit.outages import OUTAGES
 from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
 from services.kit.reactions import Partner, Reactions
@@ -135,7 +136,8 @@ class Consumer:
         pieces = by_place(message.raw_message)
         async with self._lock:
             try:
-                await self._take_known(pieces)
+                with without_looking():
+                    await self._take_known(pieces)
             except Outrun as outrun:
                 _log.info("outrun by another member", error=str(outrun))
                 metrics.consumer_batches.labels(self._group, "outrun").inc()

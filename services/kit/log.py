@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from operator import itemgetter
 from typing import Any
 
 import asyncpg
@@ -112,20 +113,17 @@ LOG_COLUMNS = (
 
 def envelope_of(source: str, row: asyncpg.Record | dict[str, Any]) -> Envelope:
     """The envelope of a row of the log, just as it was when the event was appended."""
+    id_, type_, topic, key, version, occurred, recorded, actor, correlation_id, causation_id, traceparent = _told(row)
+    times = occurred.astimezone(UTC), recorded.astimezone(UTC)
     return Envelope(
-        id=row["event_id"],
-        type=row["type"],
-        source=source,
-        topic=row["topic"],
-        key=row["stream"],
-        version=row["version"],
-        time=row["occurred_at"].astimezone(UTC),
-        recorded=row["recorded_at"].astimezone(UTC),
-        actor=row["actor"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        traceparent=row["traceparent"],
+        id_, type_, source, topic, key, version, *times, actor, correlation_id, causation_id, traceparent
     )
+
+
+_told = itemgetter(
+    *("event_id", "type", "topic", "stream", "version", "occurred_at", "recorded_at", "actor", "correlation_id"),
+    *("causation_id", "traceparent"),
+)
 
 
 __all__ = ["LOG_COLUMNS", "MAX_RECORD_BYTES", "NOTHING_BEFORE", "Entry", "append", "envelope_of", "refuse_oversized"]

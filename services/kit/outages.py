@@ -15,6 +15,8 @@ OUTAGES: tuple[type[Exception], ...] = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.exceptions.InvalidCachedStatementError,
+    # A connection that is cut at the wrong moment: "cannot switch to state 11; another operation (2) is in progress".
+    asyncpg.InternalClientError,
     KafkaError,
     Unavailable,
     OSError,

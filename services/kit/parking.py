@@ -52,6 +52,9 @@ class Parking:
     held: set[Stream] = field(default_factory=set)
     parked: list[Parked] = field(default_factory=list)
 
+    def holds(self, envelope: Envelope) -> bool:
+        return bool(self.held) and Stream(envelope.topic, envelope.key) in self.held
+
     def park(self, parked: Parked) -> None:
         self.held.add(parked.stream)
         self.parked.append(parked)
@@ -88,20 +91,24 @@ def _digest(key: bytes, text: str) -> str:
     return hmac.new(key, text.encode(), sha256).hexdigest()
 
 
-async def streams_held(connection: Connection, names: Names, streams: Collection[Stream]) -> set[Stream]:
-    """Which of these streams are parked. One small query where nothing is parked on their topics, as nearly always."""
+async def topics_held(connection: Connection, topics: Collection[str]) -> set[str]:
+    """The topics of which something is parked."""
+    if not topics:
+        return set()
     rows = await connection.fetch(
         """
         SELECT topic
         FROM unnest($1::text[]) AS topic
         WHERE EXISTS (SELECT 1 FROM parked p WHERE p.topic = topic.topic)
         """,
-        sorted({stream.topic for stream in streams}),
+        sorted(topics),
     )
-    troubled = {row["topic"] for row in rows}
-    if not troubled:
-        return set()
-    named = await names.of(connection, {stream for stream in streams if stream.topic in troubled})
+    return {row["topic"] for row in rows}
+
+
+async def streams_held(connection: Connection, names: Names, streams: Collection[Stream]) -> set[Stream]:
+    """Which of these streams are parked."""
+    named = await names.of(connection, streams)
     rows = await connection.fetch(
         """
         SELECT DISTINCT p.topic, p.stream

@@ -38,13 +38,19 @@ class Recreated(Exception):
     """The partition does not hold what was read from it before: the topic was made anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A record that is to be taken, with its envelope where its topic is one of ours."""
 
+    # A tuple, since one is made for every record that is read.
     record: Record
     envelope: Envelope | None
-    after: Standing
+    last_sequence: int  # of its partition, once the record is taken
+
+    @property
+    def after(self) -> Standing:
+        """Where the partition stands once the record is taken."""
+        event_id = id_of(self.record) if self.envelope is None else self.envelope.id
+        return Standing(self.record.offset + 1, self.last_sequence, event_id)
 
 
 @dataclass(slots=True)
@@ -72,6 +78,7 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
     of a batch is dropped by sequence; a record whose predecessor was not seen is a hole. Offsets may have gaps.
     """
     piece = Slice(place, standing, standing)
+    last, passed = standing.last_sequence, None
     for record in records:
         if record.offset < standing.next_offset:
             if made_anew(standing, record):
@@ -79,30 +86,32 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
                     f"{place} holds another event at offset {record.offset} than the one read there before: the "
                     "topic was made anew; restore it, or rebuild what was read from it"
                 )
-                return piece
+                break
             continue
         if not chained:
-            piece.after = Standing(record.offset + 1, standing.last_sequence, id_of(record))
-            piece.arrivals.append(Arrival(record, None, piece.after))
+            passed = Arrival(record, None, last)
+            piece.arrivals.append(passed)
             continue
         try:
             envelope, position = read_headers(record.topic, record.headers)
         except Unreadable as error:
             piece.trouble = Unreadable(f"{place} offset {record.offset}: {error}")
-            return piece
-        last = piece.after.last_sequence
+            break
         if position.sequence <= last:
             piece.copies += 1
-            piece.after = Standing(record.offset + 1, last, envelope.id)
+            passed = Arrival(record, envelope, last)
         elif position.previous_sequence > last:
             piece.trouble = Hole(
                 f"{place} offset {record.offset}: sequence {position.sequence} follows {position.previous_sequence}, "
                 f"but {last} was the last one seen"
             )
-            return piece
+            break
         else:
-            piece.after = Standing(record.offset + 1, position.sequence, envelope.id)
-            piece.arrivals.append(Arrival(record, envelope, piece.after))
+            last = position.sequence
+            passed = Arrival(record, envelope, last)
+            piece.arrivals.append(passed)
+    if passed is not None:
+        piece.after = passed.after
     return piece
 
 

@@ -16,6 +16,7 @@ from pydantic_core import from_json, to_json
 
 from services.kit.comparing import Compared, compare, shadow_of
 from services.kit.folds import folds_of
+from services.kit.garbage import without_looking
 from services.kit.positions import Place, Standing
 from services.kit.replay import (
     Folding,
@@ -24,7 +25,6 @@ from services.kit.replay import (
     Standings,
     facts_of,
     foreign_slices,
-    many_objects,
     own_and_foreign,
     parked_streams,
     standings_of,
@@ -105,7 +105,7 @@ async def rebuild(
             await _begin(connection, building, anew=anew)
             resumed_at = sum(standing.next_offset for standing in building.standings.values())
             folding = Folding(building.shadows)
-            with many_objects():
+            with without_looking():
                 before = math.inf
                 # Where facts come as fast as they are folded here, the gap does not close: the last step closes it.
                 while NEAR_RECORDS < (left := await _missing(connection, building)) < before / 2:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 import structlog
@@ -46,10 +46,10 @@ class RelayDefect(Exception):
     """The log holds what cannot be sent; an operator has to look. Nothing is skipped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """An event on its way out, with the place that sealing gives it."""
 
+    # A tuple, since one is made for every event.
     log_id: int
     partition: int
     envelope: Envelope

@@ -3,9 +3,7 @@
 Only folds run: no reaction, no timer, no message; nothing is appended or sealed. What it streams is constant in memory.
 """
 
-import gc
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +16,7 @@ from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, UnknownType, 
 from contracts.topics import TOPICS, published_by
 from services.kit.causes import told
 from services.kit.fetching import extent, read_from, reader
+from services.kit.garbage import without_looking
 from services.kit.log import LOG_COLUMNS, envelope_of
 from services.kit.positions import Place, Slice, Standing, by_place, take
 from services.kit.rows import Connection, Rows
@@ -124,19 +123,6 @@ class Folding:
 
 def _named(envelope: Envelope) -> str:
     return f"{envelope.type} {envelope.id} (version {envelope.version} of {envelope.topic}/{envelope.key})"
-
-
-@contextmanager
-def many_objects() -> Iterator[None]:
-    """Within it no garbage is looked for: among hundreds of thousands of rows in memory, none of them in a cycle, the
-    search would take a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 # --- The own log ------------------------------------------------------------------------------------------------------
@@ -395,7 +381,7 @@ async def fold_all(
     The tables may be shadows of the service's: their names say where the rows go. Returns how many facts were folded.
     """
     own, foreign = own_and_foreign(service, tables)
-    with many_objects():
+    with without_looking():
         folding = Folding(own)
         if own:
             async for facts in own_facts(source, service, folding, last_sequence=reach.last_sequence):

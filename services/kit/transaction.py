@@ -2,8 +2,8 @@
 
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -182,16 +182,15 @@ class Transaction:
         }
         return await self._keyring.to_seal(self.connection, subjects) if subjects else {}
 
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """If the block raises, nothing of what it folded and decided counts, and the transaction can go on."""
-        mark, facts = self.working_set.mark(), len(self._entries)
-        try:
-            yield
-        except BaseException:
-            self.working_set.undo(mark)
-            del self._entries[facts:]
-            raise
+    def mark(self) -> tuple[int, int]:
+        """A point that `undo` goes back to."""
+        return self.working_set.mark(), len(self._entries)
+
+    def undo(self, mark: tuple[int, int]) -> None:
+        """Takes back whatever was folded and decided since the mark; the transaction can go on."""
+        steps, facts = mark
+        self.working_set.undo(steps)
+        del self._entries[facts:]
 
     def before_log(self, write: Callable[[Connection], Awaitable[None]]) -> None:
         """Has `write` change what stands outside the fold (a derived index) in this transaction, before the log."""
