@@ -7,6 +7,7 @@ every table must say what the oracle says, which was told nothing but which comm
 import logging
 import os
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from tests.support.world import HOUSE, World
 MANY = ListSize("many", households=500, people=2_300, villages_per_kabupaten=1)
 DISK_KINDS = frozenset({"PostgreSQL's disk full", "Kafka's disk full"})
 CLOCK_KINDS = frozenset({"wall clock set"})
+KEPT_LOGS = Path(".local/faults-logs")
 
 console = Console()
 
@@ -74,7 +76,12 @@ def run(folder: Path, minutes: float, seed: int, rate: float, *, crash_points: b
         if crash_points:
             with _told("each crash point kills its processes, under load"):
                 outcome.crash_points = crash_points_are_passed(load, folder)
-        strike_for(load, pace, minutes, seed, wall_clock, outcome)
+        try:
+            strike_for(load, pace, minutes, seed, wall_clock, outcome)
+        finally:
+            shutil.rmtree(KEPT_LOGS, ignore_errors=True)
+            shutil.copytree(load.programme.world.folder / "logs", KEPT_LOGS)
+            console.print(f"What the processes said is in {KEPT_LOGS}.")
     return outcome
 
 
