@@ -16,7 +16,7 @@ test: $(INSTALLED) ## Run every test on a throw-away PostgreSQL and Kafka: ARGS=
 	@$(PYTHON) -m pytest -n 3 --no-loadscope-reorder $(ARGS)
 
 test-faults: $(INSTALLED) ## Let everything that can go wrong go wrong while commands flow: MINUTES=10 SEED=n
-	@$(PYTHON) -m tests.faults.long --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(PYTHON) -m tests.faults.long --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 up: $(INSTALLED) ## Start PostgreSQL, Kafka, the token issuer and the services, and leave them running
 	@$(PYTHON) -m deploy.local up --clock $(CLOCK)

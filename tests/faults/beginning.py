@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from deploy.demo.lists import ListSize, write_list
 from tests.faults.load import Load
@@ -17,35 +18,34 @@ BEGINS_AT = datetime(2024, 7, 1, 1, tzinfo=UTC)
 LANES = 3
 FOLLOW_UP_PLAN = {"months": [1], "missed_after_days": 5}
 DAYS = ["2024-10-07", "2024-10-08", "2024-10-09"]
-IN_A_CROWD = 150
 FEW = ListSize("faults", households=120, people=560, villages_per_kabupaten=1)
+SomeLoad = TypeVar("SomeLoad", bound=Load)
 
 
 @contextmanager
-def a_programme_under_way(folder: Path, size: ListSize = FEW, crowds: int = 0) -> Iterator[Load]:
-    """Nothing flows yet: see `Load.flowing`. In each of `crowds` many people are looked at again and again, at once."""
+def a_programme_under_way(folder: Path, kind: type[SomeLoad] = Load) -> Iterator[SomeLoad]:
+    """A house of its own, in which a list is taken in. Nothing flows yet: see `Load.flowing`."""
     with World(BEGINS_AT) as world:
         world.start()
         programme = Programme(world, Oracle(BEGINS_AT))
-        for kind, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
-            programme.adopt(REGISTRY, kind, definition)
-        for kind, definition in (("completion", COMPLETION), ("confirmation", CONFIRMATION)):
-            programme.adopt(TRAINING, kind, definition)
-        for kind, definition in (("follow_up_plan", FOLLOW_UP_PLAN), ("graduation", GRADUATION)):
-            programme.adopt(OUTCOMES, kind, definition)
+        for of, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
+            programme.adopt(REGISTRY, of, definition)
+        for of, definition in (("completion", COMPLETION), ("confirmation", CONFIRMATION)):
+            programme.adopt(TRAINING, of, definition)
+        for of, definition in (("follow_up_plan", FOLLOW_UP_PLAN), ("graduation", GRADUATION)):
+            programme.adopt(OUTCOMES, of, definition)
         people_are_told_what_nothing_overtakes(programme)
         path = folder / "p3ke.csv"
-        write_list(path, size, dated=date(2024, 6, 1))
+        write_list(path, FEW, dated=date(2024, 6, 1))
         programme.take_in(read_list(path, "P3KE", date(2024, 6, 1), ["52"]))
         cohorts = [plan(programme, number) for number in range(1, LANES + 1)]
         registry = programme.oracle.registry
         adults = [who for (_, who), row in registry.members.items() if row["adult"]]
         reserved = adults[-60:]
         people = [who for who in registry.home_of if who not in reserved]
-        crowd, people = people[: crowds * IN_A_CROWD], people[crowds * IN_A_CROWD :]
         lanes = [(people[number::LANES], cohort) for number, cohort in enumerate(cohorts)]
         known = [nik for nik in registry.national_ids.values() if nik][:12]
-        yield Load(programme, lanes, known, reserved, [crowd[number::crowds] for number in range(crowds)])
+        yield kind(programme, lanes, known, reserved)
 
 
 def people_are_told_what_nothing_overtakes(programme: Programme) -> None:

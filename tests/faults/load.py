@@ -39,7 +39,6 @@ class Load:
         lanes: Sequence[tuple[list[str], str]],
         known: Sequence[str],
         reserved: list[str],
-        crowds: Sequence[list[str]] = (),
     ) -> None:
         self.programme = programme
         self.reserved = reserved  # adults with whom no lane works
@@ -55,7 +54,6 @@ class Load:
         self.patient = replace(programme, world=world, oracle=cast(Any, oracle))
         self._registry = CivilRegistry(self.patient, known)
         self._works = [self._registry.acts(), *(Lane(self.patient, *lane).acts() for lane in lanes)]
-        self._works += [look_at_a_crowd(self.patient, people) for people in crowds]
         self._errors: list[BaseException] = []
         self._flows = threading.Event()
 
@@ -193,25 +191,6 @@ class Lane:
             "reachable": self._visits % 2 == 0,
             "notes": "Rumah di ujung jalan",
         }
-
-
-def look_at_a_crowd(programme: Programme, people: list[str]) -> Iterator[None]:
-    """Endless: a hundred people and more are assigned by one request, and what was found of them is sent by another."""
-    number = 0
-    while True:
-        number += 1
-        programme.assign(people, "facilitator", date(2024, 12, 31))
-        yield
-        at = programme.world.now.isoformat()
-        found = {"captured_at": at, "finding": "matched", "willing": True, "can_leave_home": True}
-        programme.visit(
-            [
-                found | {"participant_id": who, "visit_id": f"{who[-12:]}-{number}", "reachable": number % 2 == 0}
-                for who in people
-            ],
-            "facilitator",
-        )
-        yield
 
 
 class CivilRegistry:

@@ -32,7 +32,11 @@ PEOPLE, VISITED = 36, 4
 
 @pytest.fixture(scope="module")
 def cohort(load: Load) -> str:
-    """A cohort whose last day is over, in which everybody completes."""
+    return a_cohort_whose_days_are_over(load)
+
+
+def a_cohort_whose_days_are_over(load: Load) -> str:
+    """In it everybody completes."""
     programme = load.programme
     people = load.reserved[-PEOPLE:]
     days = [FIRST_DAY, FIRST_DAY + timedelta(days=1)]

@@ -1,28 +1,30 @@
 """The plan of the long run: every kind often enough, and the same for the same seed."""
 
-import random
 from collections import Counter
 
-from services.kit.crash import CRASH_POINTS
-from tests.faults.long import EACH, NOT_HERE, Luck, names_of_processes, plan
+from tests.faults.long.house import MORE_WORKERS
+from tests.faults.long.schedule import LANES, lanes
+from tests.faults.long.strikes import STRIKES
 
 
-def kinds() -> list[str]:
-    luck = Luck(None, None, random.Random(1), 62.0)  # type: ignore[arg-type]
-    return [*luck.servers(), *luck.processes()]
+def test_every_kind_strikes_at_least_five_times_in_ten_minutes():
+    assert {kind for turns in LANES for kind, _ in turns} == STRIKES.keys()
+    least = sum((lane.at_least for lane in lanes(10, frozenset())), Counter())
+    assert least == dict.fromkeys(STRIKES, 5)
 
 
-def test_every_kind_is_planned_as_often_as_it_has_to_be():
-    assert Counter(plan(random.Random(1), kinds(), EACH)) == dict.fromkeys(kinds(), EACH)
+def test_what_cannot_be_done_here_is_left_out_and_nothing_else():
+    without = frozenset({"wall clock set", "Kafka's disk full"})
+    left = {kind for lane in lanes(10, without) for kind, _ in lane.turns}
+    assert left == STRIKES.keys() - without
 
 
-def test_a_seed_gives_the_same_plan_again():
-    first, again, other = (plan(random.Random(seed), kinds(), EACH) for seed in (7, 7, 8))
+def test_a_seed_gives_the_same_dice_again():
+    first, again, other = ([lane.dice(seed).random() for lane in lanes(10, frozenset())] for seed in (7, 7, 8))
     assert first == again != other
+    assert len(set(first)) == len(first), "each lane has dice of its own"
 
 
 def test_there_are_two_relays_and_three_workers_throughout():
-    names = names_of_processes()
-    assert sum(name.startswith("registry-worker") for name in names) == 3
-    assert all(f"{service}-worker-2" in names for service in ("training", "outcomes", "notifications"))
-    assert NOT_HERE < CRASH_POINTS
+    assert sum(name.startswith("training-worker") for name in MORE_WORKERS) + 1 == 3
+    assert "registry-worker-2" in MORE_WORKERS

@@ -173,13 +173,13 @@ class World(Stack):
 
     def _connection(self, service: str) -> psycopg.Connection[dict[str, Any]]:
         if service not in self._connections:
-            dsn = urlsplit(self.postgres_server.dsn)._replace(path=f"/entas_{service}").geturl()
-            self._connections[service] = self._closing.enter_context(
-                psycopg.connect(
-                    dsn, row_factory=dict_row, connect_timeout=5, options="-c timezone=UTC", autocommit=True
-                )
-            )
+            self._connections[service] = self._closing.enter_context(self.new_connection(f"entas_{service}"))
         return self._connections[service]
+
+    def new_connection(self, database: str = "postgres") -> psycopg.Connection[dict[str, Any]]:
+        """The superuser's, for whoever asks from a thread of their own or for very much; to be closed by them."""
+        dsn = urlsplit(self.postgres_server.dsn)._replace(path=f"/{database}").geturl()
+        return psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5, options="-c timezone=UTC", autocommit=True)
 
     def value(self, service: str, query: str, *values: Any) -> Any:
         (row,) = self.rows(service, query, *values)
@@ -341,7 +341,7 @@ class Caller:
 
 
 class _Token(httpx.Auth):
-    """Sends a token with each request, and fetches a new one before it expires."""
+    """Sends a token with each request; fetches a new one before it expires, and when one is refused."""
 
     def __init__(self, fetch: Callable[[], str]) -> None:
         self._fetch = fetch
@@ -351,7 +351,12 @@ class _Token(httpx.Auth):
         if time.monotonic() > self._good_until:
             self._text, self._good_until = self._fetch(), time.monotonic() + 0.8 * TOKEN_SECONDS
         request.headers["Authorization"] = f"Bearer {self._text}"
-        yield request
+        answer = yield request
+        if answer.status_code == 401:
+            # The issuer's clock or the service's was set since.
+            self._text, self._good_until = self._fetch(), time.monotonic() + 0.8 * TOKEN_SECONDS
+            request.headers["Authorization"] = f"Bearer {self._text}"
+            yield request
 
 
 def _told(answer: httpx.Response) -> str:

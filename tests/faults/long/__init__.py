@@ -1,0 +1,1 @@
+"""The long fault run: `python -m tests.faults.long --help`."""
