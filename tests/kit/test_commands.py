@@ -1,8 +1,7 @@
 """The commands over the log, as an operator gives them: what they print, what they end with, and what they leave."""
 
 import asyncio
-import os
-import sys
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import pytest
 
 from tests.kit.issuer import ISSUER
 from tests.kit.test_intake import message, read_up_to, send, taking_in
+from tests.kit.test_process import LAB_SERVICE
 from tests.kit.test_relay import outbox_is_empty
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, Site, eventually, make_topics, migrate_lab, site
-from tests.support.stack import ROOT
+from tests.support.nursery import Nursery, nursery
 
 
 @pytest.fixture
@@ -24,11 +24,16 @@ def lab() -> Iterator[Lab]:
     made.forget()
 
 
-async def command(place: Site, kafka: str, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Runs `python -m services.<the lab> …`; its exit code and all that it printed."""
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Nursery]:
+    with nursery(LAB_SERVICE, environment={}) as made:
+        yield made
+
+
+async def command(commands: Nursery, place: Site, kafka: str, folder: Path, *arguments: str) -> tuple[int, str]:
+    """Runs `python -m services.<the lab> …`, as it were; its exit code and all that it printed."""
     key = folder / "master.key"
     key.write_text("00" * 32)
-    around = {name: value for name, value in os.environ.items() if not name.startswith("ENTAS_")}
     settings = {
         "LAB": place.lab.service,
         "ENTAS_ENVIRONMENT": "test",
@@ -38,21 +43,15 @@ async def command(place: Site, kafka: str, folder: Path, *arguments: str) -> tup
         "ENTAS_JWKS_URL": "https://issuer.entas.test/jwks",
         "ENTAS_MASTER_KEY_FILE": str(key),
     }
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.lab_service", *arguments),
-        cwd=ROOT,
-        env=around | {"TERM": "dumb", "COLUMNS": "150"} | settings,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    printed, _ = await child.communicate()
-    assert child.returncode is not None
-    assert "Traceback" not in printed.decode(), printed.decode()
-    return child.returncode, printed.decode()
+    printed = folder / f"{secrets.token_hex(4)}.log"
+    child = commands.start(LAB_SERVICE, *arguments, environment=settings, log_file=printed)
+    code = await asyncio.wait_for(asyncio.wrap_future(child.ended), 60)
+    assert "Traceback" not in printed.read_text(), printed.read_text()
+    return code, printed.read_text()
 
 
 async def test_an_operator_compares_replays_and_looks_at_cursors(
-    lab: Lab, fresh_database: FreshDatabase, kafka: str, tmp_path: Path
+    lab: Lab, commands: Nursery, fresh_database: FreshDatabase, kafka: str, tmp_path: Path
 ):
     await make_topics(kafka, lab)
     async with site(lab, fresh_database) as place:
@@ -62,11 +61,11 @@ async def test_an_operator_compares_replays_and_looks_at_cursors(
             await eventually(lambda: outbox_is_empty(place))
         assert await place.totals() == {"c1": (5, 10)}
 
-        status, told = await command(place, kafka, tmp_path, "diff")
+        status, told = await command(commands, place, kafka, tmp_path, "diff")
         assert (status, told.strip().endswith("5 facts folded, everything up to now: the same")) == (0, True), told
 
         await place.pool.execute("UPDATE counter SET total = 11, sealed = 'a secret'")
-        status, told = await command(place, kafka, tmp_path, "rebuild", "--check", "counter")
+        status, told = await command(commands, place, kafka, tmp_path, "rebuild", "--check", "counter")
         assert status == 1, told
         assert "total: live 11, by the facts 10" in told
         assert "sequence 4, occurred" in told
@@ -74,7 +73,7 @@ async def test_an_operator_compares_replays_and_looks_at_cursors(
         assert "sealed: live sha256:" in told
 
         empty = await fresh_database("lab", migrate_lab)
-        status, told = await command(place, kafka, tmp_path, "replay", "--into", empty, "--as-of", "2")
+        status, told = await command(commands, place, kafka, tmp_path, "replay", "--into", empty, "--as-of", "2")
         assert status == 0, told
         assert "3 facts folded into" in told
         past = await asyncpg.connect(empty)
@@ -88,7 +87,7 @@ async def test_an_operator_compares_replays_and_looks_at_cursors(
             ("diff", "counters"): "has no table counters; it has: counter, part, rejection",
         }
         for arguments, words in refused.items():
-            status, told = await command(place, kafka, tmp_path, *arguments)
+            status, told = await command(commands, place, kafka, tmp_path, *arguments)
             assert status != 0
             assert words in told, told
 
@@ -98,5 +97,5 @@ async def test_an_operator_compares_replays_and_looks_at_cursors(
             ("rebuild",): "there is nothing to rebuild",
             ("cursors", "--reseeded"): f"{lab.partner_topic}/0",
         }.items():
-            status, told = await command(place, kafka, tmp_path, *arguments)
+            status, told = await command(commands, place, kafka, tmp_path, *arguments)
             assert (status, words in told) == (0, True), told

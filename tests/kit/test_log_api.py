@@ -149,56 +149,56 @@ async def test_the_tree_can_be_rebuilt_from_the_entries(reader: Reader):
         tails[place] = entry["sequence"]
 
 
-@pytest.mark.parametrize(("first", "limit"), [(0, 1), (149, 2), (150, 151), (155, 200), (599, 5), (600, 5), (9999, 1)])
-async def test_any_part_of_the_log_is_the_part_of_the_whole(reader: Reader, first: int, limit: int):
+async def test_any_part_of_the_log_is_the_part_of_the_whole(reader: Reader):
     whole = await reader.lines("/log/entries", limit=MAX_ENTRIES)
-    assert await reader.lines("/log/entries", first=first, limit=limit) == whole[first : first + limit]
     leaves = (await reader.get("/log/leaves", limit=MAX_ENTRIES)).content
-    part = await reader.get("/log/leaves", first=first, limit=limit)
-    assert part.content == leaves[32 * first : 32 * (first + limit)]
+    for first, limit in ((0, 1), (149, 2), (150, 151), (155, 200), (599, 5), (600, 5), (9999, 1)):
+        assert await reader.lines("/log/entries", first=first, limit=limit) == whole[first : first + limit]
+        part = await reader.get("/log/leaves", first=first, limit=limit)
+        assert part.content == leaves[32 * first : 32 * (first + limit)], (first, limit)
 
 
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [
-        ("/log/600/proof", "a log of 600 events ends before 600"),
-        ("/log/3/proof?size=3", "a log of 3 events ends before 3"),
-        ("/log/3/proof?size=601", "the log has 600 sealed events, not 601"),
-        ("/log/consistency?first=0&second=601", "the log has 600 sealed events, not 601"),
-        ("/log/consistency?first=7&second=6", "7 is above `second`, 6"),
-        ("/log/-1/proof", ""),
-        ("/log/3/proof?size=0", ""),
-        ("/log/entries?limit=0", ""),
-        (f"/log/entries?limit={MAX_ENTRIES + 1}", ""),
-        ("/log/entries?first=-1", ""),
-        (f"/log/entries?first={1 << 63}", ""),
-        ("/log/checkpoints?after=x", ""),
-    ],
-)
-async def test_what_cannot_be_shown_is_refused_in_words(reader: Reader, path: str, told: str):
-    answer = await reader.client.get(path, headers={"Authorization": f"Bearer {token(reader.key, **AUDITOR)}"})
-    assert answer.status_code == 422, answer.text
-    problem = answer.json()
-    assert told in problem["detail"]
-    assert problem["errors"] if "errors" in problem else problem["fields"]
+REFUSED = {
+    "/log/600/proof": "a log of 600 events ends before 600",
+    "/log/3/proof?size=3": "a log of 3 events ends before 3",
+    "/log/3/proof?size=601": "the log has 600 sealed events, not 601",
+    "/log/consistency?first=0&second=601": "the log has 600 sealed events, not 601",
+    "/log/consistency?first=7&second=6": "7 is above `second`, 6",
+    "/log/-1/proof": "",
+    "/log/3/proof?size=0": "",
+    "/log/entries?limit=0": "",
+    f"/log/entries?limit={MAX_ENTRIES + 1}": "",
+    "/log/entries?first=-1": "",
+    f"/log/entries?first={1 << 63}": "",
+    "/log/checkpoints?after=x": "",
+}
+
+
+async def test_what_cannot_be_shown_is_refused_in_words(reader: Reader):
+    for path, told in REFUSED.items():
+        answer = await reader.client.get(path, headers={"Authorization": f"Bearer {token(reader.key, **AUDITOR)}"})
+        assert answer.status_code == 422, (path, answer.text)
+        problem = answer.json()
+        assert told in problem["detail"], path
+        assert problem["errors"] if "errors" in problem else problem["fields"]
 
 
 AUDITOR: dict[str, Any] = {"roles": ["auditor"], "areas": ["*"]}
 PATHS = ("/log/checkpoint", "/log/checkpoints", "/log/0/proof", "/log/consistency?first=1&second=2", "/log/entries")
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/log/leaves"])
-async def test_only_auditors_and_operators_of_the_whole_country_read_the_log(reader: Reader, path: str):
-    assert (await reader.client.get(path)).status_code == 401
-    for roles, areas, status in (
-        (["operator"], ["*"], 200),
-        (["auditor"], ["*"], 200),
-        (["auditor"], ["52"], 403),
-        (["officer", "facilitator", "district", "partner:dinkop", "service:training"], ["*"], 403),
-    ):
-        bearer = token(reader.key, roles=roles, areas=areas)
-        answer = await reader.client.get(path, headers={"Authorization": f"Bearer {bearer}"})
-        assert answer.status_code == status, (roles, areas, answer.text)
+async def test_only_auditors_and_operators_of_the_whole_country_read_the_log(reader: Reader):
+    for path in (*PATHS, "/log/leaves"):
+        assert (await reader.client.get(path)).status_code == 401
+        for roles, areas, status in (
+            (["operator"], ["*"], 200),
+            (["auditor"], ["*"], 200),
+            (["auditor"], ["52"], 403),
+            (["officer", "facilitator", "district", "partner:dinkop", "service:training"], ["*"], 403),
+        ):
+            bearer = token(reader.key, roles=roles, areas=areas)
+            answer = await reader.client.get(path, headers={"Authorization": f"Bearer {bearer}"})
+            assert answer.status_code == status, (path, roles, areas, answer.text)
 
 
 async def test_a_service_that_signed_nothing_yet_says_so(reader: Reader):

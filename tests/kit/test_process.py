@@ -30,11 +30,12 @@ from tests.kit.test_intake import message, send
 from tests.kit.test_relay import assert_whole
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, all_records, eventually, make_topics, migrate_lab
-from tests.support.lab_service.nursery import Child, nursery
 from tests.support.lab_service.service import service_of
+from tests.support.nursery import Child, nursery
 from tests.support.stack import Stack
 
 END_SECONDS = 5.0
+LAB_SERVICE = "tests.support.lab_service"
 
 
 async def soon(check: Callable[[], Awaitable[Any]]) -> None:
@@ -204,7 +205,7 @@ async def test_killed_at_each_crash_point_nothing_is_lost_and_nothing_doubled(
     async with AsyncExitStack() as opened:
         opened.enter_context(shown_if_it_fails(*logs.values()))
         lab_house = await opened.enter_async_context(house(lab, dsn, kafka, tmp_path))
-        start = (await opened.enter_async_context(nursery(lab_house.environment))).start
+        lab_nursery = opened.enter_context(nursery(LAB_SERVICE, environment=lab_house.environment))
         database = await asyncpg.connect(dsn)
         opened.push_async_callback(database.close)
         stopping = asyncio.Event()
@@ -217,10 +218,10 @@ async def test_killed_at_each_crash_point_nothing_is_lost_and_nothing_doubled(
                     if role not in running or running[role].has_ended():
                         at = ",".join(f"{name}:{passage}" for name, passage in points.items())
                         crash = {"ENTAS_CRASH_POINTS": at, "ENTAS_CRASH_ONCE_DIR": str(marks)}
-                        running[role] = await start(role, crash, logs[role])
+                        running[role] = lab_nursery.start(LAB_SERVICE, role, environment=crash, log_file=logs[role])
                 await asyncio.sleep(0.05)
             for child in running.values():
-                await child.kill()
+                child.kill()
 
         supervised = asyncio.ensure_future(supervise())
         opened.callback(supervised.cancel)
@@ -365,10 +366,10 @@ async def test_a_start_that_cannot_be_right_is_refused_in_words(lab: Lab, kafka:
         "help": (complete, "--help"),
     }
     codes, told = {}, {}
-    async with nursery({"LAB": lab.service}) as starting:
+    with nursery(LAB_SERVICE, environment={"LAB": lab.service}) as starting:
         for name, (environment, command) in starts.items():
-            child = await starting.start(command, environment, tmp_path / f"{name}.log")
-            codes[name] = await asyncio.wait_for(child.ended, 60)
+            child = starting.start(LAB_SERVICE, command, environment=environment, log_file=tmp_path / f"{name}.log")
+            codes[name] = await asyncio.wait_for(asyncio.wrap_future(child.ended), 60)
             told[name] = child.log_file.read_text()
     assert codes == {**dict.fromkeys(starts, 1), "help": 0}, told
     for text in told.values():

@@ -19,7 +19,7 @@ from services.kit.transaction import Workplace, acting_as
 from tests.kit.test_consumer import consumer_of, publish, same_totals
 from tests.kit.test_cursor import admin_of
 from tests.kit.test_intake import message, read_up_to, send, structured, taking_in, whole
-from tests.kit.test_process import house, shown_if_it_fails, soon
+from tests.kit.test_process import LAB_SERVICE, house, shown_if_it_fails, soon
 from tests.kit.test_relay import assert_whole, outbox_is_empty
 from tests.support.databases import FreshDatabase
 from tests.support.lab import (
@@ -35,7 +35,7 @@ from tests.support.lab import (
     running,
     site,
 )
-from tests.support.lab_service.nursery import nursery
+from tests.support.nursery import nursery
 
 
 @pytest.fixture
@@ -289,20 +289,22 @@ async def test_a_worker_on_an_older_backup_takes_nothing_in_until_it_is_recovere
         await send(kafka, lab.partner_topic, [message(lab, "m1", "c1", 5)])
         async with house(lab, backup, kafka, tmp_path) as lab_house:
             log = tmp_path / "worker.log"
-            with shown_if_it_fails(log):
-                async with nursery(lab_house.environment) as starting:
-                    worker = await starting.start("worker", {}, log)
+            with (
+                shown_if_it_fails(log),
+                nursery(LAB_SERVICE, environment=lab_house.environment) as starting,
+            ):
+                worker = starting.start(LAB_SERVICE, "worker", environment={}, log_file=log)
 
-                    async def refuses() -> bool:
-                        stopped = (await lab_house.progress()).get("stopped", {})
-                        return "recover" in stopped.get("log", "") and "recover" in stopped.get("relay", "")
+                async def refuses() -> bool:
+                    stopped = (await lab_house.progress()).get("stopped", {})
+                    return "recover" in stopped.get("log", "") and "recover" in stopped.get("relay", "")
 
-                    await soon(refuses)
-                    assert not await place.rows("SELECT 1 FROM cursor WHERE next_offset > 0")
-                    await recovered(place, kafka)
-                    await soon(lab_house.all_dealt_with)
-                    assert await place.rows("SELECT 1 FROM cursor WHERE next_offset > 0")
-                    await worker.kill()
+                await soon(refuses)
+                assert not await place.rows("SELECT 1 FROM cursor WHERE next_offset > 0")
+                await recovered(place, kafka)
+                await soon(lab_house.all_dealt_with)
+                assert await place.rows("SELECT 1 FROM cursor WHERE next_offset > 0")
+                worker.kill()
         assert_whole(await all_records(kafka, lab.topic), 111)
 
 

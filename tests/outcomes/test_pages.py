@@ -171,8 +171,9 @@ async def test_every_link_leads_somewhere_in_here(settled: Outcomes):
                 own = [link for link in found if re.match(r"/(\?|area|how|$)", link)]
                 back = [link for link in own if "lang=en" not in link]
                 assert len(set(back)) == 1, "only the switch leads back to Bahasa Indonesia"
-            seen |= {link.partition("#")[0] for link in found if link.startswith("/")}
-    assert len(seen) > 300
+            if language == "id":
+                seen |= {link.partition("#")[0] for link in found if link.startswith("/")}
+    assert len(seen) > 150
     for link in sorted(seen):
         assert (await settled.client.get(link)).status_code == 200, link
 

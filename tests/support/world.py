@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -20,14 +19,16 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from psycopg.rows import dict_row
 
 from contracts.topics import TOPICS, heard_by
+from deploy.local import launch
 from deploy.local import stack as local
-from deploy.local.daemon import Daemon, free_ports
+from deploy.local.daemon import STACK_VARIABLE, Daemon, free_ports
 from deploy.local.issuer import TOKEN_SECONDS, token_for
 from deploy.local.kafka import Kafka
 from deploy.local.layout import SERVICES, Layout, default_ports
 from deploy.local.postgres import Postgres
 from services.kit.clock import steer
-from tests.support.stack import ROOT, Stack
+from tests.support.nursery import Nursery, nursery
+from tests.support.stack import Stack
 
 T = TypeVar("T")
 
@@ -109,7 +110,17 @@ class World(Stack):
         if daemon.log_file.exists():
             former = len(list(daemon.log_file.parent.glob(f"{name}.*.log")))
             daemon.log_file.rename(daemon.log_file.with_name(f"{name}.{former + 1}.log"))
-        daemon.launch([sys.executable, "-m", f"services.{service}", role], settings, cwd=ROOT)
+        self._nursery.start(
+            f"services.{service}", role, environment=settings, log_file=daemon.log_file, pid_file=daemon.pid_file
+        )
+
+    @cached_property
+    def _nursery(self) -> Nursery:
+        """Who starts processes again: hundreds of times in a run, of which each would take two seconds of a core."""
+        modules = [f"services.{service}" for service in HOUSE]
+        made = self._closing.enter_context(nursery(*modules, environment={STACK_VARIABLE: str(self.folder)}))
+        launch.note(Daemon("nursery", self.folder).pid_file, made.pid)
+        return made
 
     def state_of(self, name: str, kind: str = "progress") -> dict[str, Any] | None:
         """What a process says of its health; None while it does not answer."""
