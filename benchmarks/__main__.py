@@ -92,7 +92,7 @@ async def _one_run(place: World, scale: Scale, run: int) -> dict[str, float]:
         scale.say(f"run {run + 1} of {scale.runs}: relay of {events:,}")
         rates = {"relay": events / await relaying.relay_all(registry, place.kafka)}
         scale.say(f"run {run + 1} of {scale.runs}: plain send of {events:,}")
-        rates["raw send"] = events / await relaying.send_raw(registry, place.kafka, 0, events)
+        rates["raw send"] = events / await relaying.send_raw(place.kafka, starts, events)
         ways = {
             "projection": (projecting.by_consumer, events),
             "raw projection": (projecting.raw, events),

@@ -1,11 +1,15 @@
 """The relay, and the raw limit: plain `send` of the very same records."""
 
 import asyncio
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from benchmarks.world import TOPIC, Site, new_topic
+from contracts.envelope import read_headers
+from services.kit.fetching import read_from, reader
 from services.kit.relay import Relay
 
 GATHERED = 1_000
@@ -24,40 +28,32 @@ async def relay_all(site: Site, kafka: str) -> float:
     return seconds
 
 
-async def send_raw(site: Site, kafka: str, first: int, events: int) -> float:
-    """Seconds to send the records of these sequences with plain `send`, gathered by the thousand, to a topic of their
-    own; reading them from the log is not counted."""
+async def send_raw(kafka: str, starts: Mapping[int, int], events: int) -> float:
+    """Seconds to send the very records that the relay has sent, with plain `send`, gathered by the thousand, to a topic
+    of their own; reading them is not counted."""
     topic = await new_topic(kafka)
-    headers = await _headers_of_any(kafka)
     producer = AIOKafkaProducer(
         bootstrap_servers=kafka, acks="all", enable_idempotence=True, compression_type="zstd", max_batch_size=1_000_000
     )
     await producer.start()
-    seconds = 0.0
-    for begin in range(first, first + events, 20 * GATHERED):
-        rows = await site.pool.fetch(
-            "SELECT l.stream, l.value, l.partition FROM seal s JOIN log l ON l.id = s.id "
-            "WHERE s.sequence >= $1 AND s.sequence < $2 ORDER BY s.sequence",
-            begin,
-            min(begin + 20 * GATHERED, first + events),
-        )
-        start = perf_counter()
-        for at in range(0, len(rows), GATHERED):
-            sent = [
-                await producer.send(
-                    topic, row["value"], row["stream"].encode(), partition=row["partition"], headers=headers
-                )
-                for row in rows[at : at + GATHERED]
-            ]
-            await asyncio.gather(*sent)
-        seconds += perf_counter() - start
+    seconds, seen = 0.0, 0
+    async with reader(kafka) as consumer:
+        read_from(consumer, {TopicPartition(TOPIC, partition): offset for partition, offset in starts.items()})
+        while seen < events:
+            found = await consumer.getmany(timeout_ms=200, max_records=20 * GATHERED)
+            records = sorted((record for each in found.values() for record in each), key=_sequence)
+            start = perf_counter()
+            for at in range(0, len(records), GATHERED):
+                sent = [
+                    await producer.send(topic, r.value, r.key, partition=r.partition, headers=r.headers)
+                    for r in records[at : at + GATHERED]
+                ]
+                await asyncio.gather(*sent)
+            seconds += perf_counter() - start
+            seen += len(records)
     await producer.stop()
     return seconds
 
 
-async def _headers_of_any(kafka: str) -> list[tuple[str, bytes]]:
-    consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=kafka, auto_offset_reset="earliest")
-    await consumer.start()
-    sample = await consumer.getone()
-    await consumer.stop()
-    return list(sample.headers)
+def _sequence(record: Any) -> int:
+    return read_headers(record.topic, record.headers)[1].sequence

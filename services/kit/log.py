@@ -115,9 +115,7 @@ def envelope_of(source: str, row: asyncpg.Record | dict[str, Any]) -> Envelope:
     """The envelope of a row of the log, just as it was when the event was appended."""
     id_, type_, topic, key, version, occurred, recorded, actor, correlation_id, causation_id, traceparent = _told(row)
     times = occurred.astimezone(UTC), recorded.astimezone(UTC)
-    return Envelope(
-        id_, type_, source, topic, key, version, *times, actor, correlation_id, causation_id, traceparent
-    )
+    return Envelope(id_, type_, source, topic, key, version, *times, actor, correlation_id, causation_id, traceparent)
 
 
 _told = itemgetter(
