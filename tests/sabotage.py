@@ -176,7 +176,7 @@ FAULTS = (
     Fault(
         "the fold stays where the reaction fails",
         "services/kit/transaction.py",
-        "            self.working_set.undo(mark)\n",
+        "        self.working_set.undo(steps)\n",
         "",
         f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
     ),
