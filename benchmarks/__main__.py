@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks import again, latency, projecting, relaying
 from benchmarks.machine import described
-from benchmarks.world import World, ends, list_households, multiply, world
+from benchmarks.world import ends, list_households, multiply, world
 from services.kit.garbage import look_less_often
 from services.registry.__main__ import SERVICE as REGISTRY
 from services.training.__main__ import SERVICE as TRAINING
@@ -49,7 +49,7 @@ class Result:
         return "floor" if sign * self.figure >= sign * self.floor else "BELOW THE FLOOR"
 
 
-Bench = Callable[[World, "Scale"], Awaitable[list[Result]]]
+Bench = Callable[["Scale"], Awaitable[list[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Scale:
     say: Callable[[str], None]
 
 
-async def throughput(place: World, scale: Scale) -> list[Result]:
+async def throughput(scale: Scale) -> list[Result]:
     """Relay and projection of `events` households with 4-5 people each, against their rivals."""
     rates: dict[str, list[float]] = {}
     for run in range(scale.runs):
-        for name, rate in (await _one_run(place, scale, run)).items():
+        for name, rate in (await _one_run(scale, run)).items():
             rates.setdefault(name, []).append(rate)
     of = {name: median(each) for name, each in rates.items()}
     ours = [a / b for a, b in zip(rates["projection"], rates["raw projection"], strict=True)]
@@ -81,9 +81,9 @@ async def throughput(place: World, scale: Scale) -> list[Result]:
     ]
 
 
-async def _one_run(place: World, scale: Scale, run: int) -> dict[str, float]:
-    """Events a second of each way, all over the same records."""
-    async with place.site(REGISTRY) as registry, place.site(TRAINING) as training:
+async def _one_run(scale: Scale, run: int) -> dict[str, float]:
+    """Events a second of each way, all over the same records, on servers of their own."""
+    async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
         events = scale.events
         scale.say(f"run {run + 1} of {scale.runs}: listing")
         await list_households(registry, min(events, LISTED))
@@ -105,9 +105,9 @@ async def _one_run(place: World, scale: Scale, run: int) -> dict[str, float]:
         return rates
 
 
-async def folding_again(place: World, scale: Scale) -> list[Result]:
+async def folding_again(scale: Scale) -> list[Result]:
     """A projection of `events` households made anew while nothing differs, and while every row does."""
-    async with place.site(REGISTRY) as registry, place.site(TRAINING) as training:
+    async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
         scale.say("listing, sending and projecting what is to be rebuilt")
         await list_households(registry, min(scale.events, LISTED))
         await multiply(registry, scale.events)
@@ -122,7 +122,7 @@ async def folding_again(place: World, scale: Scale) -> list[Result]:
         return results
 
 
-async def verifying(place: World, scale: Scale) -> list[Result]:
+async def verifying(scale: Scale) -> list[Result]:
     """An archive of made-up events by its own verifier, on two processes."""
     events = max(scale.events, 100_000)
     scale.say(f"an archive of {events:,} events is made and verified")
@@ -130,17 +130,17 @@ async def verifying(place: World, scale: Scale) -> list[Result]:
     return [Result(f"verify an archive of {events:,} events", median(rates), "events/s", floor=80_000, goal=150_000)]
 
 
-async def commands_over_http(place: World, scale: Scale) -> list[Result]:
+async def commands_over_http(scale: Scale) -> list[Result]:
     """200 commands a second over HTTP with every process running: from the answer until training's projection."""
     scale.say("200 commands a second over HTTP")
     measured = await latency.over_http(commands=2_000, rate=200)
     return _latencies("over HTTP at 200/s", measured, floor=0.100, goal=0.040)
 
 
-async def transactions_of_the_kit(place: World, scale: Scale) -> list[Result]:
+async def transactions_of_the_kit(scale: Scale) -> list[Result]:
     """1,000 transactions a second by the kit, relay and consumer in one process: from commit until the projection."""
     scale.say("1,000 transactions a second by the kit")
-    async with place.site(REGISTRY) as registry, place.site(TRAINING) as training:
+    async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
         measured = await latency.of_the_kit(registry, training, place.kafka, transactions=5_000, rate=1_000)
     return _latencies("by the kit at 1,000/s", measured)
 
@@ -189,8 +189,7 @@ def main(
 
 
 async def _measure(benches: list[Bench], scale: Scale) -> list[Result]:
-    async with world() as place:
-        return [result for bench in benches for result in await bench(place, scale)]
+    return [result for bench in benches for result in await bench(scale)]
 
 
 def _show(console: Console, machine: dict[str, str | int], results: list[Result]) -> None:

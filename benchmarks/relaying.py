@@ -41,12 +41,13 @@ async def send_raw(kafka: str, starts: Mapping[int, int], events: int) -> float:
         read_from(consumer, {TopicPartition(TOPIC, partition): offset for partition, offset in starts.items()})
         while seen < events:
             found = await consumer.getmany(timeout_ms=200, max_records=20 * GATHERED)
-            records = sorted((record for each in found.values() for record in each), key=_sequence)
+            read = sorted((record for each in found.values() for record in each), key=_sequence)
+            records = [(record.value, record.key, record.partition, list(record.headers)) for record in read]
             start = perf_counter()
             for at in range(0, len(records), GATHERED):
                 sent = [
-                    await producer.send(topic, r.value, r.key, partition=r.partition, headers=r.headers)
-                    for r in records[at : at + GATHERED]
+                    await producer.send(topic, value, key, partition=partition, headers=headers)
+                    for value, key, partition, headers in records[at : at + GATHERED]
                 ]
                 await asyncio.gather(*sent)
             seconds += perf_counter() - start
