@@ -80,6 +80,18 @@ async def test_the_overview_tells_the_whole_way(settled: Outcomes, language):
         assert value is None or f">{formats.count(value, language)}</a>" in answer.text
 
 
+async def test_where_too_few_fell_back_to_be_told_the_opening_says_how_many_ever_came_out(settled: Outcomes):
+    await settled.pool.execute("UPDATE case_file SET standing = 'graduated' WHERE graduated_on IS NOT NULL")
+    await settled.pool.execute(
+        "UPDATE case_file SET standing = 'relapsed' "
+        "WHERE case_id = (SELECT min(case_id) FROM case_file WHERE graduated_on IS NOT NULL)"
+    )
+    opening = words((await page(settled, "/")).text).partition("Perjalanan")[0]
+    told = {figure["id"]: figure for figure in (await settled.client.get("/public/figures")).json()["figures"]}
+    assert told["graduated_now"]["value"] is None
+    assert f"{told['graduated']['value']} keluarga pernah lulus dari kemiskinan ekstrem" in opening
+
+
 async def test_numbers_money_and_days_are_written_as_people_here_do(settled: Outcomes):
     indonesian, english = [words((await page(settled, "/", language)).text) for language in ("id", "en")]
     people = sum(people for _, people in OF.homes.values())

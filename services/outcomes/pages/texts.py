@@ -15,6 +15,9 @@ TEXTS: dict[str, Text] = {
     "lede.trained": both("orang mendapat tempat diklat,", "people got a place in a training,"),
     "lede.completed": both("menyelesaikannya,", "completed it,"),
     "lede.out": both("keluarga kini hidup di luar kemiskinan ekstrem.", "households now live out of extreme poverty."),
+    "lede.once_out": both(
+        "keluarga pernah lulus dari kemiskinan ekstrem.", "households have come out of extreme poverty."
+    ),
     "lede.and": both("dan", "and"),
     "as_of": both("Keadaan", "As of"),
     "log_position": both("log hasil, peristiwa", "log of outcomes, event"),

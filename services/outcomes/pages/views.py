@@ -170,6 +170,12 @@ class Page:
             share=None if share is None else round(min(share, 100), 2),
         )
 
+    @property
+    def out_of_poverty(self) -> tuple[Number, str]:
+        """How many live out of extreme poverty; where too few fell back to be told, how many ever came out."""
+        now, ever = self.number("graduated_now"), self.number("graduated")
+        return (ever, self.t("lede.once_out")) if now.hidden and not ever.hidden else (now, self.t("lede.out"))
+
     def fact(self, figure_id: str, area: AreaCode | None = None, whole: float | None = None) -> Fact:
         figure = FIGURES[figure_id]
         by = None if area is None else level(area)
