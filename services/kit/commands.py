@@ -16,7 +16,8 @@ from rich.table import Table as Printed
 from services.kit.causes import told
 from services.kit.comparing import Compared, Report, diff
 from services.kit.outages import OUTAGES
-from services.kit.rebuild import RebuildRefused, Rebuilt, discard, rebuild, topics_to_rebuild
+from services.kit.rebuild import RebuildRefused, Rebuilt, discard, fold_part, rebuild, topics_to_rebuild
+from services.kit.rebuild_parts import PART_COMMAND, own_program, processes_here, while_led
 from services.kit.recovery import RecoveryRefused, recover
 from services.kit.relay import RelayDefect
 from services.kit.replay import ReplayDefect, live_reach, own_and_foreign, replay_into
@@ -65,6 +66,7 @@ def add_log_commands(app: typer.Typer, service: Service, settings_of: Callable[[
         check: bool = typer.Option(False, "--check", help="Compare only, own tables too; change nothing."),
         anew: bool = typer.Option(False, "--anew", help="Do not resume what was broken off; begin again."),
         put_away: bool = typer.Option(False, "--discard", help="Put away what was broken off, and end."),
+        processes: int = typer.Option(processes_here(), min=1, help="How many fold side by side where there is much."),
     ) -> None:
         """Makes projections of others' facts anew while the service runs; writes only the rows that differ.
 
@@ -83,9 +85,22 @@ def add_log_commands(app: typer.Typer, service: Service, settings_of: Callable[[
                     asyncio.run(discard(settings.database_url, service.tables, topic))
                     typer.echo(f"{topic}: what a rebuild had left is put away")
                 else:
-                    _show_rebuilt(_rebuild(service, settings, topic, anew))
+                    _show_rebuilt(_rebuild(service, settings, topic, anew, processes))
         if not topics:
             typer.echo(f"{service.name} folds no facts of others: there is nothing to rebuild")
+
+    @app.command(name=PART_COMMAND, hidden=True)
+    def rebuild_part_command(topic: str, partitions: list[int]) -> None:
+        """Folds some partitions of a rebuild that another process leads, and ends with it."""
+        settings = settings_of()
+
+        def tell(_: str, records: int) -> None:
+            sys.stdout.write(f"{records}\n")
+            sys.stdout.flush()
+
+        url, kafka = settings.database_url, settings.kafka_bootstrap
+        with _failing_with(2):
+            asyncio.run(while_led(fold_part(url, kafka, service.tables, topic, partitions, tell)))
 
     @app.command(name="recover")
     def recover_command() -> None:
@@ -159,7 +174,7 @@ def _show_cursors(cursors: list[tuple[Any, ...]]) -> None:
     Console(width=None if sys.stdout.isatty() else 150).print(shown)
 
 
-def _rebuild(service: Service, settings: Settings, topic: str, anew: bool) -> Rebuilt:
+def _rebuild(service: Service, settings: Settings, topic: str, anew: bool, processes: int) -> Rebuilt:
     with _counting(f"{topic}: records read") as count:
         work = rebuild(
             settings.database_url,
@@ -168,6 +183,8 @@ def _rebuild(service: Service, settings: Settings, topic: str, anew: bool) -> Re
             topic,
             anew=anew,
             progress=lambda _, records: count(records),
+            program=own_program(),
+            processes=processes,
         )
         try:
             return asyncio.run(work)

@@ -18,6 +18,7 @@ from services.kit.comparing import Compared, compare, shadow_of
 from services.kit.folds import folds_of
 from services.kit.garbage import without_looking
 from services.kit.positions import Place, Standing
+from services.kit.rebuild_parts import FOLDED_HERE, fold_in_processes
 from services.kit.replay import (
     Folding,
     Parked,
@@ -92,10 +93,13 @@ async def rebuild(
     *,
     anew: bool = False,
     progress: Progress | None = None,
+    program: Sequence[str] = (),
+    processes: int = 1,
 ) -> Rebuilt:
     """Rebuilds every table of a topic. Goes on where an earlier run was broken off, unless `anew`.
 
-    Raises `ReplayDefect`, and `RebuildRefused` if another rebuild of the topic runs.
+    Where much is to be folded, `program` (the service's command line, with this process's environment) folds it in
+    `processes` processes. Raises `ReplayDefect`, and `RebuildRefused` if another rebuild of the topic runs.
     """
     of_topic = [table for table in tables if table.topic == topic]
     building = _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic])
@@ -104,6 +108,9 @@ async def rebuild(
         async with _alone(connection, topic):
             await _begin(connection, building, anew=anew)
             resumed_at = sum(standing.next_offset for standing in building.standings.values())
+            by_others = 0
+            if processes > 1 and await _missing(connection, building) > FOLDED_HERE:
+                by_others = await _catch_up_in_processes(connection, building, program, processes, progress)
             folding = Folding(building.shadows)
             with without_looking():
                 before = math.inf
@@ -112,7 +119,7 @@ async def rebuild(
                     before = left
                     await _catch_up(connection, building, folding, bootstrap, progress)
                 compared = await _finish(connection, building, folding, bootstrap, progress)
-            return Rebuilt(topic, folding.events, resumed_at, compared, sorted(building.skipped))
+            return Rebuilt(topic, by_others + folding.events, resumed_at, compared, sorted(building.skipped))
     finally:
         await connection.close()
 
@@ -213,8 +220,9 @@ async def _catch_up(
 ) -> None:
     """Folds up to where the live tables stood when this began, in transactions of their own with what they reached."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        ends = await standings_of(connection, [building.topic])
+        live = await standings_of(connection, [building.topic])
         parked = await parked_streams(connection, [building.topic])
+    ends = {place: live[place] for place in building.standings}
     building.skipped.update(stream for _, stream in parked)
     async for slices in foreign_slices(bootstrap, building.standings, ends):
         async with connection.transaction():
@@ -222,6 +230,43 @@ async def _catch_up(
             await _note_progress(connection, building)
         if progress is not None:
             progress(building.topic, sum(len(piece.arrivals) for piece in slices))
+
+
+async def _catch_up_in_processes(
+    connection: Connection, building: _Building, program: Sequence[str], processes: int, progress: Progress | None
+) -> int:
+    """As `_catch_up`, by other processes. Returns how many records they have read."""
+    read = 0
+
+    def count(records: int) -> None:
+        nonlocal read
+        read += records
+        if progress is not None:
+            progress(building.topic, records)
+
+    partitions = sorted(place.partition for place in building.standings)
+    if failure := await fold_in_processes(program, building.topic, partitions, processes, count):
+        raise ReplayDefect(failure)
+    if not await _resume(connection, building):
+        raise ReplayDefect(f"{building.topic}: what the parts of the rebuild had folded is gone; run it again")
+    return read
+
+
+async def fold_part(
+    url: str, bootstrap: str, tables: Sequence[Table[Any]], topic: str, partitions: Sequence[int], progress: Progress
+) -> None:
+    """Catches up in some partitions of a rebuild that another process leads. Raises `ReplayDefect`."""
+    of_topic = [table for table in tables if table.topic == topic]
+    building = _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic])
+    connection = await asyncpg.connect(url)
+    try:
+        if not await _resume(connection, building):
+            raise ReplayDefect(f"no rebuild of what is folded of {topic} is under way")
+        building.standings = {place: at for place, at in building.standings.items() if place.partition in partitions}
+        with without_looking():
+            await _catch_up(connection, building, Folding(building.shadows), bootstrap, progress)
+    finally:
+        await connection.close()
 
 
 async def _fold(
