@@ -125,7 +125,7 @@ FAULTS = (
     # --- The consumer -----------------------------------------------------------------------------------------------
     Fault(
         "no compare-and-set of the cursor",
-        "services/kit/consumer.py",
+        "services/kit/cursor.py",
         "        if found.get(piece.place) != piece.before.next_offset:\n",
         "        if found.get(piece.place) is None:\n",
         f"{CONSUMER}::test_a_member_with_an_outdated_position_changes_nothing",
@@ -147,9 +147,9 @@ FAULTS = (
     Fault(
         "the cursor moves before the fold, in a transaction of its own",
         "services/kit/consumer.py",
-        "                await _hold_cursor(connection, slices, self._workplace.service, self._folds)\n",
+        "                await hold_cursor(connection, slices, self._workplace.service, self._folds)\n",
         "                async with self._workplace.pool.acquire() as own:\n"
-        "                    await _move_cursor(own, slices)\n",
+        "                    await move_cursor(own, slices)\n",
         f"{CONSUMER}::test_a_handler_that_raises_in_the_middle_skips_nothing",
     ),
     Fault(
@@ -528,10 +528,17 @@ FAULTS = (
     ),
     Fault(
         "rebuild: a batch folds on with another fold than made the rows",
-        "services/kit/consumer.py",
+        "services/kit/cursor.py",
         "    if others:\n        raise OtherFold(others)\n",
         "",
         "tests/kit/test_rebuild.py::test_a_batch_that_waited_for_the_cursor_sees_the_rebuild_that_held_it",
+    ),
+    Fault(
+        "rebuild: each part folds the partitions of all",
+        "services/kit/rebuild.py",
+        "for place, at in building.standings.items() if place.partition in partitions}",
+        "for place, at in building.standings.items()}",
+        "tests/kit/test_rebuild.py::test_processes_side_by_side_fold_the_same_rows",
     ),
     Fault(
         "recovery: a restored database seals on",

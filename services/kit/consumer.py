@@ -21,8 +21,9 @@ from services.kit.backoff import Backoff
 from services.kit.batch import Batches, StepFailed
 from services.kit.causes import told
 from services.kit.crash import crash_point
+from services.kit.cursor import Outrun, hold_cursor, move_cursor, read_cursor
 from services.kit.fetching import read_what_cannot_be_decoded
-from services.kit.folds import Folds, OtherFold, adopt, difference, folds_by_topic, other_folds
+from services.kit.folds import OtherFold, adopt, folds_by_topic, other_folds
 from services.kit.garbage import without_looking
 from services.kit.outages import OUTAGES
 from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
@@ -45,10 +46,6 @@ TRIES = 3  # of a batch that fails for a reason that we do not know, before its 
 
 
 _WorkOnSlices = Callable[[Transaction, Sequence[Slice]], Awaitable[object]]
-
-
-class Outrun(Exception):
-    """Another member has moved the cursor on: what this one holds is out of date, and nothing of its batch counts."""
 
 
 class Consumer:
@@ -245,10 +242,10 @@ class Consumer:
     async def _in_one_transaction(self, slices: Sequence[Slice], work: _WorkOnSlices) -> None:
         async with self._workplace.pool.acquire() as connection:
             async with connection.transaction():
-                await _hold_cursor(connection, slices, self._workplace.service, self._folds)
+                await hold_cursor(connection, slices, self._workplace.service, self._folds)
                 tx = projecting(self._workplace, connection)
                 await work(tx, slices)
-                tx.before_log(lambda connection: _move_cursor(connection, slices))
+                tx.before_log(lambda connection: move_cursor(connection, slices))
                 await tx.finish()
                 crash_point("folded-not-committed")
             crash_point("committed-not-offset")
@@ -262,7 +259,7 @@ class Consumer:
         if not places:
             return
         async with self._workplace.pool.acquire() as connection:
-            standings = await _read_cursor(connection, places)
+            standings = await read_cursor(connection, places)
         for place, standing in standings.items():
             self._held[place] = standing
             self._in_doubt.discard(place)
@@ -495,71 +492,3 @@ async def _within(work: Any, seconds: float) -> None:
         await asyncio.wait_for(work, seconds)
     except OUTAGES as error:
         _log.info("consumer left without farewell", error=type(error).__name__)
-
-
-# --- The cursor -------------------------------------------------------------------------------------------------------
-
-
-async def _read_cursor(connection: Connection, places: Collection[Place]) -> dict[Place, Standing]:
-    rows = await connection.fetch(
-        """
-        SELECT c.topic, c.partition, c.next_offset, c.last_sequence, c.last_event_id
-        FROM cursor c
-        JOIN unnest($1::text[], $2::smallint[]) AS place (topic, partition) USING (topic, partition)
-        """,
-        [place.topic for place in places],
-        [place.partition for place in places],
-    )
-    return {
-        Place(row["topic"], row["partition"]): Standing(row["next_offset"], row["last_sequence"], row["last_event_id"])
-        for row in rows
-    }
-
-
-async def _hold_cursor(
-    connection: Connection, slices: Sequence[Slice], service: str, folds: Mapping[str, Folds]
-) -> None:
-    """Compares the cursor with the positions held, and keeps it from moving until this transaction ends.
-
-    Raises `Outrun`; and `OtherFold` where the rows are made with another fold than ours, as after a rebuild.
-    """
-    rows = await connection.fetch(
-        """
-        SELECT c.topic, c.partition, c.next_offset, c.folds
-        FROM cursor c
-        JOIN unnest($1::text[], $2::smallint[]) AS place (topic, partition) USING (topic, partition)
-        ORDER BY c.topic, c.partition
-        FOR UPDATE OF c
-        """,
-        [piece.place.topic for piece in slices],
-        [piece.place.partition for piece in slices],
-    )
-    found = {Place(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-    for piece in slices:
-        if found.get(piece.place) != piece.before.next_offset:
-            raise Outrun(f"{piece.place}: held {piece.before.next_offset}, the cursor says {found.get(piece.place)}")
-    others = {
-        Place(row["topic"], row["partition"]): reason
-        for row in rows
-        if row["topic"] in folds and (reason := difference(service, row["topic"], folds[row["topic"]], row["folds"]))
-    }
-    if others:
-        raise OtherFold(others)
-
-
-async def _move_cursor(connection: Connection, slices: Sequence[Slice]) -> None:
-    await connection.execute(
-        """
-        UPDATE cursor c
-        SET next_offset = moved.next_offset, last_sequence = moved.last_sequence,
-            last_event_id = moved.last_event_id, stopped = NULL
-        FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[])
-             AS moved (topic, partition, next_offset, last_sequence, last_event_id)
-        WHERE c.topic = moved.topic AND c.partition = moved.partition
-        """,
-        [piece.place.topic for piece in slices],
-        [piece.place.partition for piece in slices],
-        [piece.after.next_offset for piece in slices],
-        [piece.after.last_sequence for piece in slices],
-        [piece.after.last_event_id for piece in slices],
-    )
