@@ -27,6 +27,8 @@ class Stack:
     acknowledged through `kill_postgres` and `restart_postgres`, and Kafka every record through `kill_kafka`.
     """
 
+    durable = False
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="entas-test-"))
         self._keeper = subprocess.Popen(
@@ -50,19 +52,18 @@ class Stack:
 
     @cached_property
     def postgres_server(self) -> Postgres:
-        return Postgres(self.folder, free_ports(1)[0], secrets.token_urlsafe(), durable=False)
+        return Postgres(self.folder, free_ports(1)[0], secrets.token_urlsafe(), durable=self.durable)
 
     @cached_property
     def kafka_broker(self) -> Kafka:
-        port, controller_port = free_ports(2)
-        return Kafka(self.folder, port, controller_port)
+        return Kafka(self.folder, *free_ports(2))
 
     def freeze_kafka(self) -> None:
-        """Stops the broker in mid-air (SIGSTOP): connections stay open and nothing answers."""
-        assert self.kafka_broker.daemon.freeze(), "Kafka was not running"
+        """Stops the broker in mid-air: connections stay open and nothing answers."""
+        assert self.kafka_broker.freeze(), "Kafka was not running"
 
     def thaw_kafka(self) -> None:
-        assert self.kafka_broker.daemon.thaw(), "Kafka was not running"
+        assert self.kafka_broker.thaw(), "Kafka was not running"
 
     def kill_kafka(self) -> None:
         """Ends the broker by SIGKILL, frozen or not."""
@@ -76,15 +77,15 @@ class Stack:
         self.kafka_broker.start()
 
     def freeze_postgres(self) -> None:
-        """Stops the postmaster (SIGSTOP): open connections go on, new ones hang."""
-        assert self.postgres_server.daemon.freeze(), "PostgreSQL was not running"
+        """Stops the server in mid-air: new connections hang."""
+        assert self.postgres_server.freeze(), "PostgreSQL was not running"
 
     def thaw_postgres(self) -> None:
-        assert self.postgres_server.daemon.thaw(), "PostgreSQL was not running"
+        assert self.postgres_server.thaw(), "PostgreSQL was not running"
 
     def kill_postgres(self) -> None:
         """Ends the server and every connection at once, without a checkpoint."""
-        self.postgres_server.crash()
+        self.postgres_server.kill()
 
     def start_postgres(self) -> None:
         """Starts the server again on the same port with the same data."""
