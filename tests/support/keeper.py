@@ -1,9 +1,11 @@
 """Ends a test's stack when its test run is over, however that ended.
 
 Run as `python -m tests.support.keeper FOLDER` with a pipe for standard input: the pipe's end of file comes when the
-test run closes it, and also when the test run is killed. Then every process of the stack is ended, its folder deleted.
+test run closes it, and also when the test run is killed. Then every process of the stack is ended, its containers are
+removed, and its folder is deleted.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -19,6 +21,10 @@ def end_stack(folder: Path) -> None:
         # PostgreSQL gives back its shared memory on SIGQUIT only.
         daemon.stop(signal.SIGQUIT if daemon.name.startswith("postgres") else signal.SIGKILL)
     end_strays(folder)
+    if os.environ.get("STACK") == "containers":
+        from tests.support import containers  # Here, since it is slow to import.
+
+        containers.remove(folder)
     postgres.remove(folder)
     shutil.rmtree(folder)
 

@@ -155,6 +155,7 @@ def tell(**what: Any) -> None:
 
 def fork(module: str, arguments: list[str], environment: Mapping[str, str], log: str, pid_file: str) -> int:
     sys.stdout.flush()
+    Path(log).touch()  # Whoever is told that the process has started may read it.
     pid = os.fork()
     if pid == 0:
         run(module, arguments, environment, log)

@@ -13,7 +13,7 @@ from typing import Self
 
 import psutil
 
-from deploy.local.daemon import Daemon, free_ports
+from deploy.local.daemon import Daemon, StackError, free_ports
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 
@@ -23,11 +23,15 @@ ROOT = Path(__file__).parents[2]
 class Stack:
     """A private PostgreSQL and Kafka, each started when it is first asked for; gone when closed or when we are killed.
 
+    With `STACK=containers` in the environment they run in containers, and else as processes of ours.
     All methods block; in an async test call the slow ones by `asyncio.to_thread`. PostgreSQL keeps every commit it
     acknowledged through `kill_postgres` and `restart_postgres`, and Kafka every record through `kill_kafka`.
     """
 
+    durable = False
+
     def __init__(self) -> None:
+        self._postgres, self._kafka = kinds_of_servers()
         self.folder = Path(tempfile.mkdtemp(prefix="entas-test-"))
         self._keeper = subprocess.Popen(
             [sys.executable, "-m", "tests.support.keeper", str(self.folder)],
@@ -50,19 +54,18 @@ class Stack:
 
     @cached_property
     def postgres_server(self) -> Postgres:
-        return Postgres(self.folder, free_ports(1)[0], secrets.token_urlsafe(), durable=False)
+        return self._postgres(self.folder, free_ports(1)[0], secrets.token_urlsafe(), durable=self.durable)
 
     @cached_property
     def kafka_broker(self) -> Kafka:
-        port, controller_port = free_ports(2)
-        return Kafka(self.folder, port, controller_port)
+        return self._kafka(self.folder, *free_ports(2))
 
     def freeze_kafka(self) -> None:
-        """Stops the broker in mid-air (SIGSTOP): connections stay open and nothing answers."""
-        assert self.kafka_broker.daemon.freeze(), "Kafka was not running"
+        """Stops the broker in mid-air: connections stay open and nothing answers."""
+        assert self.kafka_broker.freeze(), "Kafka was not running"
 
     def thaw_kafka(self) -> None:
-        assert self.kafka_broker.daemon.thaw(), "Kafka was not running"
+        assert self.kafka_broker.thaw(), "Kafka was not running"
 
     def kill_kafka(self) -> None:
         """Ends the broker by SIGKILL, frozen or not."""
@@ -76,15 +79,15 @@ class Stack:
         self.kafka_broker.start()
 
     def freeze_postgres(self) -> None:
-        """Stops the postmaster (SIGSTOP): open connections go on, new ones hang."""
-        assert self.postgres_server.daemon.freeze(), "PostgreSQL was not running"
+        """Stops the server in mid-air: new connections hang, and in a container open ones, too."""
+        assert self.postgres_server.freeze(), "PostgreSQL was not running"
 
     def thaw_postgres(self) -> None:
-        assert self.postgres_server.daemon.thaw(), "PostgreSQL was not running"
+        assert self.postgres_server.thaw(), "PostgreSQL was not running"
 
     def kill_postgres(self) -> None:
         """Ends the server and every connection at once, without a checkpoint."""
-        self.postgres_server.crash()
+        self.postgres_server.kill()
 
     def start_postgres(self) -> None:
         """Starts the server again on the same port with the same data."""
@@ -120,6 +123,23 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def kinds_of_servers() -> tuple[type[Postgres], type[Kafka]]:
+    """What the variable STACK says: servers in containers, or by default the embedded ones, which are used alike.
+
+    Raises StackError when it says something else, or when no engine answers that could run containers.
+    """
+    match os.environ.get("STACK") or "embedded":
+        case "embedded":
+            return Postgres, Kafka
+        case "containers":
+            from tests.support import containers  # Here, since it is slow to import and mostly not wanted.
+
+            containers.engine()
+            return containers.Postgres, containers.Kafka
+        case other:
+            raise StackError(f"There is no STACK={other}: say STACK=containers, or leave it out for embedded servers.")
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +23,7 @@ from deploy.local import launch
 from deploy.local import stack as local
 from deploy.local.daemon import STACK_VARIABLE, Daemon, free_ports
 from deploy.local.issuer import TOKEN_SECONDS, token_for
-from deploy.local.kafka import Kafka
 from deploy.local.layout import SERVICES, Layout, default_ports
-from deploy.local.postgres import Postgres
 from services.kit.clock import steer
 from tests.support.nursery import Nursery, nursery
 from tests.support.stack import Stack
@@ -56,6 +54,8 @@ class World(Stack):
     `registry-worker`; another worker of the service is `registry-worker-2`.
     """
 
+    durable = True  # As `make up` has it: benchmarks measure here, too.
+
     def __init__(self, begins_at: datetime) -> None:
         super().__init__()
         names = list(default_ports(SERVICES))
@@ -70,12 +70,15 @@ class World(Stack):
     def start(self) -> None:
         self.layout.prepare()
         steer(self.layout.clock_file, self.now)
-        # Servers that the environment names belong to somebody else: nobody may freeze them.
-        others = {name: os.environ.pop(name) for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP") if name in os.environ}
-        try:
-            self.local = local.up(self.layout, lambda _: None, patience_seconds=PATIENCE_SECONDS)
-        finally:
-            os.environ.update(others)
+        # Servers of its own, whatever the environment names: those belong to somebody else, whom nobody may freeze.
+        with ThreadPoolExecutor() as at_once:
+            postgres, kafka = at_once.map(lambda name: getattr(self, name), ("postgres", "kafka"))
+        self.local = local.up(
+            self.layout,
+            lambda _: None,
+            patience_seconds=PATIENCE_SECONDS,
+            existing={"DATABASE_URL": postgres, "KAFKA_BOOTSTRAP": kafka},
+        )
 
     def letters(self) -> list[dict[str, Any]]:
         """What was sent into the files of the channels, in the order in which each has taken it."""
@@ -85,16 +88,6 @@ class World(Stack):
     def close(self) -> None:
         self._closing.close()
         super().close()
-
-    @cached_property
-    def postgres_server(self) -> Postgres:
-        assert self.local.postgres is not None
-        return self.local.postgres
-
-    @cached_property
-    def kafka_broker(self) -> Kafka:
-        assert self.local.kafka is not None
-        return self.local.kafka
 
     # --- Processes ----------------------------------------------------------------------------------------------------
 
