@@ -64,9 +64,15 @@ class World:
         await self.databases.drop(dsn)
 
 
+class Servers(Stack):
+    """As in production: what is committed is on disk."""
+
+    durable = True
+
+
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
-    with Stack() as stack:
+    with Servers() as stack:
         databases = Databases(stack.postgres)
         for service in (REGISTRY, TRAINING):
             await create_topics(stack.kafka, service.name, 1)
