@@ -16,6 +16,7 @@ from contracts.registry import (
     AgeBand,
     HouseholdDetails,
     HouseholdListed,
+    HouseholdRankChanged,
     ListEvidence,
     LivingConditions,
     Member,
@@ -105,6 +106,23 @@ def _household(number: int, dice: random.Random) -> HouseholdListed:
             for p in people
         ),
         personal={household_id: HouseholdDetails(address="Dusun Karang", source_family_id=str(number)), **details},
+    )
+
+
+async def rank_anew(site: Site, events: int) -> None:
+    """Puts that many changed ranks of the households that were listed on the log, each household in turn."""
+    households = [row["household_id"] for row in await site.pool.fetch("SELECT household_id FROM household")]
+    for first in range(0, events, HOUSEHOLDS_A_TRANSACTION):
+        numbers = range(first, min(events, first + HOUSEHOLDS_A_TRANSACTION))
+        async with site.workplace.transaction(acting_as("importer")) as tx:
+            await tx.decide([_ranked(households[n % len(households)], n) for n in numbers])
+
+
+def _ranked(household_id: str, number: int) -> HouseholdRankChanged:
+    decile = 1 + number % 10
+    rank = Rank(source="P3KE", snapshot_id=f"bench-{number % 7}", dated=date(2025, 6, 30), welfare_decile=decile)
+    return HouseholdRankChanged(
+        household_id=household_id, rank=rank, evidence=ListEvidence(file_digest="1" * 64, row=number + 2)
     )
 
 
