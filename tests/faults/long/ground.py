@@ -17,6 +17,10 @@ _ALONE = "ENTAS_FAULTS_MOUNT_NAMESPACE"
 DISKS = {"postgres": "10G", "kafka": "4G"}
 """How much each server may write: sparse files, which take what is written and no more."""
 
+METADATA = "__cluster_metadata-0"
+"""Which topics there are. Controllers have disks of their own in production; Kafka (4.3.1) that is started again on a
+full disk with its metadata on it may come up with none of its topics."""
+
 
 class NotHere(Exception):
     """A kind of fault cannot be made on this machine; the message says why."""
@@ -79,17 +83,19 @@ def disks_of_their_own(world: World) -> Iterator[dict[str, Disk]]:
     world.postgres_server.stop()
     world.stop_kafka()
     disks: dict[str, Disk] = {}
+    apart: list[Path] = []
     try:
         for name, home in homes.items():
             disks[name] = _moved_to_a_disk(home, world.folder / f"{name}.disk", DISKS[name])
+        apart.append(_kept_apart(homes["kafka"] / METADATA, world.folder / "kafka.metadata"))
         world.start_postgres()
         world.start_kafka()
         yield disks
     finally:
         world.postgres_server.stop()
         world.stop_kafka()
-        for disk in disks.values():
-            subprocess.run(["umount", "--lazy", str(disk.mounted_at)], check=True)
+        for mounted in (*apart, *(disk.mounted_at for disk in disks.values())):
+            subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
 def _moved_to_a_disk(home: Path, image: Path, size: str) -> Disk:
@@ -110,6 +116,16 @@ def _moved_to_a_disk(home: Path, image: Path, size: str) -> Disk:
     subprocess.run(["cp", "-a", f"{before}/.", str(home)], check=True)
     shutil.rmtree(before)
     return Disk(image, home)
+
+
+def _kept_apart(folder: Path, elsewhere: Path) -> Path:
+    """Keeps a folder off the disk that it stands on."""
+    shutil.move(folder, elsewhere)
+    folder.mkdir()
+    done = subprocess.run(["mount", "--bind", str(elsewhere), str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotHere(f"mount --bind failed: {done.stderr.strip()}")
+    return folder
 
 
 # --- The wall clock ---------------------------------------------------------------------------------------------------
