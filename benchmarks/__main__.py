@@ -24,6 +24,7 @@ from services.kit.garbage import look_less_often
 from services.registry.__main__ import SERVICE as REGISTRY
 from services.training.__main__ import SERVICE as TRAINING
 
+GROWING = (100_000, 1_000_000, 5_000_000)
 LISTED = 20_000  # by the registry's own decisions; larger logs are copies of these
 USUAL_EVENTS = 3_000  # of which the usual way is given fewer: it takes minutes for what the others do in seconds
 
@@ -56,6 +57,7 @@ Bench = Callable[["Scale"], Awaitable[list[Result]]]
 class Scale:
     events: int
     runs: int
+    largest: int
     say: Callable[[str], None]
 
 
@@ -114,6 +116,29 @@ async def _one_run(scale: Scale, run: int) -> dict[str, float]:
         return rates
 
 
+async def growth(scale: Scale) -> list[Result]:
+    """What an event takes when the log is larger: one run each, up to `largest` households."""
+    sizes = [size for size in GROWING if size <= scale.largest]
+    taken: dict[str, list[float]] = {"relay": [], "projection": []}
+    results = []
+    for size in sizes:
+        async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
+            scale.say(f"listing {size:,}")
+            await list_households(registry, min(size, LISTED))
+            await multiply(registry, size)
+            starts = await ends(place.kafka)
+            scale.say(f"relay of {size:,}")
+            taken["relay"].append(await relaying.relay_all(registry, place.kafka) / size)
+            scale.say(f"projection of {size:,}")
+            seconds = await projecting.by_consumer(training, place.kafka, starts, size, projecting.LISTED)
+            taken["projection"].append(seconds / size)
+        results += [Result(f"{name} of {size:,}", 1e6 * each[-1], "us an event") for name, each in taken.items()]
+    for name, each in taken.items():
+        what = f"{name}: an event at {sizes[-1]:,} against {sizes[0]:,}"
+        results.append(Result(what, each[-1] / each[0], "x", floor=1.3, goal=1.1, smaller_is_better=True))
+    return results
+
+
 async def folding_again(scale: Scale) -> list[Result]:
     """A projection of `events` households made anew while nothing differs, and while every row does."""
     async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
@@ -170,15 +195,17 @@ BENCHES: dict[str, Bench] = {
     "kit": transactions_of_the_kit,
     "rebuild": folding_again,
     "verify": verifying,
+    "growth": growth,
 }
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Some of: {', '.join(BENCHES)}. Default: all.")] = None,
-    events: Annotated[
-        int, typer.Option(help="Households of a run; 1,000,000 takes minutes, so use --runs 1.")
-    ] = 20_000,
-    runs: Annotated[int, typer.Option(help="Runs of each; medians are shown.")] = 3,
+    events: Annotated[int, typer.Option(help="Households of a run.")] = 100_000,
+    runs: Annotated[int, typer.Option(help="Runs of each; medians are shown.")] = 5,
+    largest: Annotated[
+        int, typer.Option(help="Where `growth` ends; 5,000,000 takes half an hour and 20 GB.")
+    ] = 5_000_000,
 ) -> None:
     """Measures against the raw limit, and against what a user would pick instead. Figures also go to
     .local/bench.json. Starts a PostgreSQL and a Kafka of its own; nothing else should run beside it."""
@@ -191,7 +218,7 @@ def main(
     console = Console()
     machine = described()
     with console.status("starting servers") as status:
-        scale = Scale(events, runs, status.update)
+        scale = Scale(events, runs, largest, status.update)
         results = asyncio.run(_measure([BENCHES[name] for name in chosen], scale))
     _show(console, machine, results)
     _keep(machine, results)
