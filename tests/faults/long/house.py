@@ -27,6 +27,7 @@ class Supervisor:
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._taken: set[str] = set()
+        self._left_alone: set[str] = set()
         self.server_starts: Counter[str] = Counter()
         self.ended_by_themselves: list[str] = []
 
@@ -60,6 +61,15 @@ class Supervisor:
             with self._lock:
                 self._taken.discard(name)
 
+    @contextmanager
+    def leaving_alone(self, server: str) -> Iterator[None]:
+        """A server that ends is not started again until the block ends."""
+        self._left_alone.add(server)
+        try:
+            yield
+        finally:
+            self._left_alone.discard(server)
+
     def await_successor(self, name: str, pid: int | None) -> None:
         """Returns when another process than `pid` bears the name, and is ready if PostgreSQL lets it be."""
         wait_for(f"{name} is started again", lambda: self._world.process(name).pid() not in (None, pid), seconds=120)
@@ -80,7 +90,7 @@ class Supervisor:
 
     def _watch_server(self, name: str, start: Callable[[], None]) -> None:
         while not self._over.is_set():
-            if self._world.process(name).pid() is None:
+            if self._world.process(name).pid() is None and name not in self._left_alone:
                 try:
                     start()
                 except StackError:
