@@ -70,6 +70,11 @@ class _Building:
         return folds_of(self.topic, self.tables)
 
 
+def _building(tables: Sequence[Table[Any]], topic: str) -> _Building:
+    of_topic = [table for table in tables if table.topic == topic]
+    return _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic])
+
+
 def topics_to_rebuild(service: str, tables: Sequence[Table[Any]], names: Sequence[str]) -> list[str]:
     """The topics whose projections are meant; all when no table is named. Raises `RebuildRefused`."""
     own, foreign = own_and_foreign(service, tables)
@@ -101,8 +106,7 @@ async def rebuild(
     Where much is to be folded, `program` (the service's command line, with this process's environment) folds it in
     `processes` processes. Raises `ReplayDefect`, and `RebuildRefused` if another rebuild of the topic runs.
     """
-    of_topic = [table for table in tables if table.topic == topic]
-    building = _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic])
+    building = _building(tables, topic)
     connection = await asyncpg.connect(url)
     try:
         async with _alone(connection, topic):
@@ -126,11 +130,10 @@ async def rebuild(
 
 async def discard(url: str, tables: Sequence[Table[Any]], topic: str) -> None:
     """Puts away what a rebuild that was broken off has left."""
-    of_topic = [table for table in tables if table.topic == topic]
     connection = await asyncpg.connect(url)
     try:
         async with _alone(connection, topic), connection.transaction():
-            await _drop(connection, _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic]))
+            await _drop(connection, _building(tables, topic))
     finally:
         await connection.close()
 
@@ -256,8 +259,7 @@ async def fold_part(
     url: str, bootstrap: str, tables: Sequence[Table[Any]], topic: str, partitions: Sequence[int], progress: Progress
 ) -> None:
     """Catches up in some partitions of a rebuild that another process leads. Raises `ReplayDefect`."""
-    of_topic = [table for table in tables if table.topic == topic]
-    building = _Building(topic, of_topic, [shadow_of(table, SUFFIX) for table in of_topic])
+    building = _building(tables, topic)
     connection = await asyncpg.connect(url)
     try:
         if not await _resume(connection, building):

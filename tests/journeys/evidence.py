@@ -266,7 +266,7 @@ def _assert_streams_in_order(first: Mapping[int, Any]) -> None:
 
 def _assert_tree_is_the_sealed_one(world: World, service: str, first: Mapping[int, Any]) -> None:
     """The Merkle tree, made from what stands in Kafka alone, has the root that sealing gave to every batch."""
-    roots = _roots([_leaf(first[sequence], sequence) for sequence in sorted(first)])
+    roots = _roots([leaf_of(first[sequence], sequence) for sequence in sorted(first)])
     for batch in world.rows(service, "SELECT batch_no, first_sequence + size AS events, root FROM sealed_batch"):
         assert roots[batch["events"]] == bytes(batch["root"]), f"{service}'s batch {batch['batch_no']}"
 
@@ -287,7 +287,8 @@ def _roots(leaves: list[bytes]) -> list[bytes]:
     return roots
 
 
-def _leaf(record: Any, sequence: int) -> bytes:
+def leaf_of(record: Any, sequence: int) -> bytes:
+    """The leaf of a record as it stands in Kafka, by the oracle of proofs."""
     headers = _headers(record)
     envelope = {
         "source": headers["ce_source"],

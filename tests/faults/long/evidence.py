@@ -16,8 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from contracts.topics import TOPICS, published_by
-from tests.contracts import proof_oracle
-from tests.journeys.evidence import Names, without_vain_attempts
+from tests.journeys.evidence import Names, leaf_of, without_vain_attempts
 from tests.journeys.oracle import Oracle
 from tests.support.world import World
 
@@ -121,7 +120,7 @@ async def _examine_kafka(world: World, found: Found) -> None:
         versions[record.topic, record.key] += 1
         if int(headers["ce_streamversion"]) != versions[record.topic, record.key]:
             found.differs(f"{place} offset {record.offset}: {record.key.decode()} is out of order", sequence)
-        leaves[32 * sequence : 32 * (sequence + 1)] = _leaf(record, headers, sequence)
+        leaves[32 * sequence : 32 * (sequence + 1)] = leaf_of(record, sequence)
     if missing := [sequence for sequence, there in enumerate(seen) if not there]:
         found.differs(f"{len(missing)} events are missing in Kafka", *missing)
     _compare_with_log(world, found, digests)
@@ -199,24 +198,6 @@ def _digest(parts: tuple[Any, ...]) -> bytes:
 
 
 # --- The tree ---------------------------------------------------------------------------------------------------------
-
-
-def _leaf(record: Any, headers: dict[str, str], sequence: int) -> bytes:
-    envelope = {
-        "source": headers["ce_source"],
-        "topic": record.topic,
-        "key": record.key.decode(),
-        "version": int(headers["ce_streamversion"]),
-        "type": headers["ce_type"],
-        "id": headers["ce_id"],
-        "time": headers["ce_time"],
-        "recorded": headers["ce_recordedtime"],
-        "actor": headers["ce_actor"],
-        "correlation_id": headers["ce_correlationid"],
-    }
-    if "ce_causationid" in headers:
-        envelope["causation_id"] = headers["ce_causationid"]
-    return proof_oracle.leaf(proof_oracle.entry(envelope, sequence, sha256(record.value).digest()))
 
 
 def _compare_roots(world: World, found: Found, leaves: bytearray) -> None:
