@@ -189,9 +189,6 @@ async def _refused_by_database(request: Request, error: Exception) -> Response:
             "A value is too long, too large or holds a character that cannot be kept; nothing was changed.",
             remedy="Send shorter texts, and numbers and times that can occur.",
         )
-    if isinstance(error, asyncpg.UniqueViolationError) and error.table_name in ("log", "person_key"):
-        # Two requests began the same stream at once: this one came second, and will find it when it comes again.
-        return await _away(request, error)
     raise error
 
 

@@ -66,6 +66,7 @@ class Consumer:
         self._in_doubt: set[Place] = set()
         self._suspects: dict[Place, int] = {}
         self._ends: dict[Place, int] = {}
+        self._uncommitted: dict[Place, int] = {}  # offsets that Kafka was not told yet
         self._lock = asyncio.Lock()
         self._backoff = Backoff()
         self._failures = 0  # in a row, for reasons that we do not know
@@ -183,7 +184,7 @@ class Consumer:
             self._held[piece.place] = piece.after
             self._in_doubt.discard(piece.place)
             await self._mind_trouble(piece)
-        await self._commit_offsets(slices)
+            self._uncommitted[piece.place] = piece.after.next_offset
 
     async def _apply(self, slices: Sequence[Slice]) -> None:
         """Applies the slices in one transaction; a record that cannot be taken cuts its slice, and stops it after."""
@@ -291,7 +292,9 @@ class Consumer:
                 await self._settle_assigned()
             except OUTAGES as outage:
                 _log.info("positions not settled", error=f"{type(outage).__name__}: {outage}")
+            await self._commit_offsets()
             await sleep_unless(stopping, SETTLE_SECONDS)
+        await self._commit_offsets()
 
     async def _settle_assigned(self) -> None:
         consumer = self._subscriber.consumer
@@ -401,17 +404,16 @@ class Consumer:
 
     # --- Kafka -------------------------------------------------------------------------------------------------------
 
-    async def _commit_offsets(self, slices: Sequence[Slice]) -> None:
+    async def _commit_offsets(self) -> None:
         """Tells Kafka where we are, for lag tools alone: nothing is ever read back from there."""
         consumer = self._subscriber.consumer
         if consumer is None:
             return
+        known = [(TopicPartition(*place), offset) for place, offset in self._uncommitted.items()]
+        self._uncommitted = {}
+        # What others hold by now is theirs to tell.
         assigned = consumer.assignment()
-        offsets = {
-            TopicPartition(*piece.place): piece.after.next_offset
-            for piece in slices
-            if piece.after != piece.before and TopicPartition(*piece.place) in assigned
-        }
+        offsets = {partition: offset for partition, offset in known if partition in assigned}
         if not offsets:
             return
         try:

@@ -1,5 +1,7 @@
 """The database: connecting and migrating."""
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import asyncpg
@@ -43,7 +45,8 @@ def migrate(url: str, folder: Path) -> list[str]:
         migrations = read_migrations(str(KIT_MIGRATIONS), str(folder))
         with backend.lock():
             waiting = backend.to_apply(migrations)
-            backend.apply_migrations(waiting)
+            with redirect_stdout(StringIO()):  # yoyo prints the empty answer of each function that a migration calls
+                backend.apply_migrations(waiting)
             return [migration.id for migration in waiting]
     finally:
         backend.connection.close()

@@ -12,7 +12,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from contracts.envelope import MAX_ENVELOPE_BYTES, NOTHING_BEFORE, Envelope, Position, headers_of
 from contracts.topics import TOPICS
 from services.kit.partition import partition_for
-from services.kit.refusal import Refused
+from services.kit.refusal import Refused, Unavailable
 from services.kit.rows import Connection
 
 MAX_RECORD_BYTES = 900_000
@@ -22,6 +22,8 @@ record would hold up the relay for ever, since a batch builder always takes its 
 # Below this a value cannot pass the limit: keys and envelope are bounded to a few kilobytes.
 _SURELY_SMALL_BYTES = MAX_RECORD_BYTES // 2
 _MAX_ENVELOPE_TEXT = 512
+
+_A_VERSION_ONCE = "log_topic_stream_version_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,31 @@ class Entry:
     value: bytes
 
 
+class BegunElsewhere(Unavailable):
+    """Another transaction began the same stream at the same moment: what has no row yet cannot be locked. It passes:
+    who tries again finds the stream."""
+
+
 async def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Appends to log and outbox in one statement, which must be the transaction's last.
 
     Ids are drawn after every row that the transaction changes is locked and written, so their order is the order of
-    conflicts. Raises `Refused` for a record that no broker would take; `UniqueViolationError` if a stream moved on.
+    conflicts. Raises `Refused` for a record that no broker would take; `BegunElsewhere`; `UniqueViolationError` where a
+    stream's row and the log differ, which is a defect.
     """
     if not entries:
         return
     for entry in entries:
         refuse_oversized(entry)
+    try:
+        await _insert(connection, entries)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == _A_VERSION_ONCE and any(entry.envelope.version == 1 for entry in entries):
+            raise BegunElsewhere("begun-elsewhere", "Another request began the same at the same moment.") from error
+        raise
+
+
+async def _insert(connection: Connection, entries: Sequence[Entry]) -> None:
     envelopes = [entry.envelope for entry in entries]
     await connection.execute(
         """

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from services.kit.causes import told
 from services.kit.logs import correlation_id, masked
 from services.kit.refusal import FieldProblem, Refused, Unavailable
 
@@ -115,7 +116,8 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Unavailable)
-    _log.warning("unavailable", code=error.code, exc_info=error)
+    cause = None if error.__cause__ is None else told(error.__cause__)
+    _log.warning("unavailable", error=told(error), cause=cause)
     retry = str(error.retry_after_seconds)
     return problem(
         request, 503, error.code, error.detail, remedy=f"Try again in {retry} s.", headers={"Retry-After": retry}

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.envelope import MAX_ENVELOPE_BYTES
 from services.kit.keyring import LocalKeys, erase_key
-from services.kit.log import MAX_RECORD_BYTES
+from services.kit.log import MAX_RECORD_BYTES, BegunElsewhere
 from services.kit.refusal import Refused
 from services.kit.transaction import acting_as
 from tests.support.databases import FreshDatabase
@@ -79,8 +79,10 @@ async def test_two_that_begin_one_stream_at_once_cannot_both_win(lab: Lab, fresh
                 await tx.decide([lab.Counted(counter_id="new", amount=1)])
 
         ended = await asyncio.gather(begin(), begin(), return_exceptions=True)
-        assert [type(end) for end in ended if end is not None] == [asyncpg.UniqueViolationError]
+        assert [type(end) for end in ended if end is not None] == [BegunElsewhere]
         assert (await place.totals())["new"] == (1, 1)
+        await place.decide(lab.Counted(counter_id="new", amount=1))
+        assert (await place.totals())["new"] == (2, 2), "who lost finds the stream when it comes again"
 
 
 async def test_personal_data_is_sealed_before_fold_and_log_and_opens_for_its_person_alone(
