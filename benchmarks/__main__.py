@@ -14,6 +14,7 @@ from typing import Annotated
 
 import structlog
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -214,12 +215,13 @@ def main(
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHES)}")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.disable(logging.WARNING)
-    look_less_often()  # As our processes do; the rivals have it too.
+    look_less_often()  # As our processes do, and uvloop; the rivals have both, too.
     console = Console()
     machine = described()
     with console.status("starting servers") as status:
         scale = Scale(events, runs, largest, status.update)
-        results = asyncio.run(_measure([BENCHES[name] for name in chosen], scale))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            results = runner.run(_measure([BENCHES[name] for name in chosen], scale))
     _show(console, machine, results)
     _keep(machine, results)
 

@@ -15,8 +15,8 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import asyncpg
-import httpx
 
 from benchmarks.world import NOW, Site, list_households
 from contracts.registry import DelistingReason, HouseholdDelisted
@@ -31,7 +31,9 @@ from tests.journeys.oracle.lists import read_list
 from tests.journeys.programme import PRIORITY, VERIFICATION, Programme
 from tests.support.world import REGISTRY, World
 
-POLL_SECONDS = 0.003
+POLL_SECONDS = 0.005
+CONNECTIONS = 20  # that the calling system keeps open
+AT_ONCE = 500  # persons in one assignment
 
 
 @dataclass
@@ -87,19 +89,11 @@ async def steadily(ids: list[str], rate: float, watch: Watch, command: Callable[
 
 
 async def over_http(commands: int, rate: float) -> Latencies:
-    """Visits are assigned over the registry's API; training's candidates are looked at. Every process really runs."""
+    """Participants are taken out over the registry's API; training's candidates are looked at. Every process of the
+    house really runs, and three services read what is measured."""
     with World(NOW) as world, tempfile.TemporaryDirectory() as folder:
         world.start()
-        programme = Programme(world, Oracle(NOW))
-        for kind, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
-            programme.adopt(REGISTRY, kind, definition)
-        path = Path(folder) / "p3ke.csv"
-        size = ListSize("bench", households=commands, people=commands * 4, villages_per_kabupaten=2)
-        write_list(path, size, dated=date(2024, 6, 1))
-        await asyncio.to_thread(programme.take_in, read_list(path, "P3KE", date(2024, 6, 1), ["52"]))
-        members = programme.oracle.registry.members
-        people = [person for (_, person), row in members.items() if row["adult"]][:commands]
-        random.Random(1).shuffle(people)
+        people = await asyncio.to_thread(_listed, world, Path(folder), commands)
         token = token_for(
             "programme", token_url=f"{world.layout.issuer_url}/token", clients_file=world.layout.clients_file
         )
@@ -107,21 +101,48 @@ async def over_http(commands: int, rate: float) -> Latencies:
         async with AsyncExitStack() as opened:
             pool = await opened.enter_async_context(asyncpg.create_pool(training, min_size=1, max_size=1))
             client = await opened.enter_async_context(
-                httpx.AsyncClient(
-                    base_url=f"http://127.0.0.1:{world.layout.ports['registry-api']}",
+                aiohttp.ClientSession(
+                    f"http://127.0.0.1:{world.layout.ports['registry-api']}",
                     headers={"Authorization": f"Bearer {token}"},
-                    timeout=30,
+                    connector=aiohttp.TCPConnector(limit=CONNECTIONS),
                 )
             )
 
-            async def assign(person: str) -> None:
-                body = {"person_ids": [person], "facilitator_id": "facilitator", "due_on": "2024-12-31"}
-                answer = await client.post("/assignments", json=body, headers={"Idempotency-Key": f"bench-{person}"})
-                assert answer.status_code == 200, answer.text
-                assert answer.json()["done"] == 1, answer.text
+            async def call(path: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
+                async with client.post(path, json=body, headers={"Idempotency-Key": key}) as answer:
+                    assert answer.status == 200, await answer.text()
+                    return await answer.json()  # type: ignore[no-any-return]
 
+            async def reject(person: str) -> None:
+                await call(f"/participants/{person}/rejection", f"reject-{person}", {"reason": "not_willing"})
+
+            for first in range(0, len(people), AT_ONCE):
+                body = {"person_ids": people[first : first + AT_ONCE], "facilitator_id": "f", "due_on": "2024-12-31"}
+                answer = await call("/assignments", f"assign-{first}", body)
+                assert answer["done"] == len(body["person_ids"]), answer
+            await _until(pool, "SELECT count(*) FROM candidate", len(people))
             query = "SELECT participant_id AS id FROM candidate WHERE participant_id = ANY($1::text[])"
-            return await steadily(people, rate, Watch(pool, query), assign)
+            return await steadily(people, rate, Watch(pool, f"{query} AND status = 'rejected'"), reject)
+
+
+def _listed(world: World, folder: Path, people: int) -> list[str]:
+    """So many adults of a list that the house has taken in, each of another household, in any order."""
+    programme = Programme(world, Oracle(NOW))
+    for kind, definition in (("priority", PRIORITY), ("verification", VERIFICATION)):
+        programme.adopt(REGISTRY, kind, definition)
+    path = folder / "p3ke.csv"
+    size = ListSize("bench", households=people, people=people * 4, villages_per_kabupaten=2)
+    write_list(path, size, dated=date(2024, 6, 1))
+    programme.take_in(read_list(path, "P3KE", date(2024, 6, 1), ["52"]))
+    adults = {home: person for (home, person), row in programme.oracle.registry.members.items() if row["adult"]}
+    listed = list(adults.values())
+    random.Random(1).shuffle(listed)
+    return listed
+
+
+async def _until(pool: Any, query: str, count: int) -> None:
+    while await pool.fetchval(query) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
 
 
 async def of_the_kit(registry: Site, training: Site, kafka: str, transactions: int, rate: float) -> Latencies:
@@ -134,8 +155,7 @@ async def of_the_kit(registry: Site, training: Site, kafka: str, transactions: i
     consumer = Consumer(training.workplace, kafka, Reactions(), ())
     parts = [Relay("/entas/registry", registry.dsn, kafka).run, consumer.run, nudge.run]
     running = [asyncio.ensure_future(part(stopping)) for part in parts]
-    while await training.pool.fetchval("SELECT count(*) FROM demand") < transactions:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
+    await _until(training.pool, "SELECT count(*) FROM demand", transactions)
     households = [row["household_id"] for row in await registry.pool.fetch("SELECT household_id FROM household")]
 
     async def delist(household: str) -> None:

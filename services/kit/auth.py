@@ -31,6 +31,8 @@ _REFETCH_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
 _KEYS_MAX_AGE_SECONDS = 300.0
 _HTTP_TIMEOUT_SECONDS = 5.0
+_PROVEN_SECONDS = 30.0
+_PROVEN_TOKENS = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +91,15 @@ def covers(areas: Iterable[str], area_code: str) -> bool:
     return any(area == EVERYWHERE or area_code == area or area_code.startswith(area + ".") for area in areas if area)
 
 
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """What a token proved a moment ago, and proves until then for as long as the issuer publishes its key."""
+
+    principal: Principal
+    key: jwt.PyJWK
+    good_until: float  # by the monotonic clock
+
+
 class Verifier:
     """Checks tokens against the issuer's keys, which it caches, and fetches again when a token names a new one."""
 
@@ -103,9 +114,19 @@ class Verifier:
         self._fetched_at = self._next_fetch_at = float("-inf")
         self._issuer_silent = True
         self._lock = asyncio.Lock()
+        self._proven: dict[str, _Proven] = {}
 
     async def principal_from(self, token: str) -> Principal:
         """The caller that the token proves. Raises Unauthenticated; IssuerUnavailable if its key cannot be fetched."""
+        proven = self._proven.get(token)
+        if proven is None or proven.good_until < self._monotonic() or proven.key not in self._keys.values():
+            proven = await self._prove(token)
+            if len(self._proven) >= _PROVEN_TOKENS:
+                self._proven.clear()
+            self._proven[token] = proven
+        return proven.principal
+
+    async def _prove(self, token: str) -> _Proven:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
         except jwt.InvalidTokenError as error:
@@ -125,7 +146,9 @@ class Verifier:
             )
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"The token is not valid here: {_reason(error)}.") from error
-        return Principal(_subject(claims["sub"]), frozenset(_words(claims, "roles")), tuple(_words(claims, "areas")))
+        roles, areas = frozenset(_words(claims, "roles")), tuple(_words(claims, "areas"))
+        seconds = min(_PROVEN_SECONDS, claims["exp"] + LEEWAY_SECONDS - time.time())
+        return _Proven(Principal(_subject(claims["sub"]), roles, areas), key, self._monotonic() + seconds)
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
         aged = self._monotonic() - self._fetched_at > _KEYS_MAX_AGE_SECONDS

@@ -1,8 +1,10 @@
 """The database: connecting and migrating."""
 
-from contextlib import redirect_stdout
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -24,7 +26,22 @@ async def open_pool(url: str, *, size: int = 10) -> "asyncpg.Pool[asyncpg.Record
         max_size=size,
         command_timeout=60,
         server_settings={"application_name": "entas", "timezone": "UTC", "idle_in_transaction_session_timeout": "20s"},
+        reset=_nothing,
     )
+
+
+async def _nothing(_: Any) -> None:
+    """A transaction leaves nothing behind on its connection, so that nothing has to be reset after each."""
+
+
+@asynccontextmanager
+async def session(pool: Any) -> AsyncIterator[Any]:
+    """A connection for what outlives transactions, such as a lock: it ends with the block, and is not used again."""
+    async with pool.acquire() as connection:
+        try:
+            yield connection
+        finally:
+            connection.terminate()
 
 
 def migrate(url: str, folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 import typer
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from services.kit import crash, metrics, parking
@@ -113,7 +114,9 @@ def _run(service: Service, serve: Callable[[Service, Settings, asyncio.Event], A
         await serve(service, settings, stopping)
 
     try:
-        asyncio.run(until_told())
+        # What a process does is waiting for its servers, hundreds of times a second: uvloop does that in half the time.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(until_told())
     except (SettingsInvalid, TopicsDiffer) as error:
         sys.exit(str(error))
     _log.info("ended")
@@ -226,6 +229,7 @@ def http_config(app: FastAPI, *, host: str = "127.0.0.1", port: int = 0) -> uvic
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any, NamedTuple, cast
 
 import asyncpg
@@ -37,7 +38,9 @@ POLL_SECONDS = 0.5
 CAMPAIGN_SECONDS = 0.5
 ABANDON_SECONDS = 1.0
 
-_NO_SEQUENCE = 1 << 62
+NUDGE_SECONDS = 0.01  # between nudges, at least
+PACE_SECONDS = 0.03  # between batches of a few events
+A_FEW_EVENTS = 200
 
 Tails = dict[str, int]  # "topic/partition" -> the last sequence sealed for it
 
@@ -147,7 +150,15 @@ class Relay:
         self, producer: AIOKafkaProducer, connection: Connection, batch: SealedBatch, stopping: asyncio.Event
     ) -> SealedBatch | None:
         """Sends a batch, and meanwhile works the next one out. What was sent is marked and the next batch sealed in one
-        transaction, so there is never more than one on its way."""
+        transaction, so there is never more than one on its way.
+
+        Where events come one by one they are gathered for a moment: a batch costs every reader a transaction."""
+        if len(batch.events) < A_FEW_EVENTS:
+            due = monotonic() + PACE_SECONDS
+            if not await self._send(producer, batch, stopping):
+                return None
+            await sleep_unless(stopping, max(0.0, due - monotonic()))
+            return await self._seal(connection, sent=batch)
         drafting = asyncio.ensure_future(self._draft(connection, behind=batch))
         try:
             if not await self._send(producer, batch, stopping):
@@ -177,17 +188,24 @@ class Relay:
 
     async def _draft(self, connection: Connection, behind: SealedBatch | None = None) -> Draft | None:
         """The oldest unsent events with the sequences and leaves that they will get, behind the batch under way."""
+        # The planner takes an outbox, which is emptied all the time, for one of thousands, and would read the whole log
+        # for the few that are there: it is told to look each one up.
         rows = await connection.fetch(
             f"""
+            WITH waiting AS MATERIALIZED (
+                SELECT id
+                FROM outbox
+                WHERE id <> ALL($2::bigint[])
+                ORDER BY id
+                LIMIT $1
+            )
             SELECT {LOG_COLUMNS}
-            FROM outbox o
-            JOIN log l ON l.id = o.id
-            WHERE NOT EXISTS (SELECT 1 FROM seal s WHERE s.sequence >= $2 AND s.id = o.id)
+            FROM waiting o
+            CROSS JOIN LATERAL (SELECT * FROM log WHERE log.id = o.id OFFSET 0) l
             ORDER BY o.id
-            LIMIT $1
             """,
             MAX_BATCH_EVENTS,
-            behind.events[0].position.sequence if behind else _NO_SEQUENCE,
+            [event.log_id for event in behind.events] if behind else [],
         )
         if not rows:
             return None
@@ -430,3 +448,4 @@ class Nudge:
             except OUTAGES as outage:
                 # The relay polls as well, so a lost nudge costs at most POLL_SECONDS.
                 _log.info("nudge lost", error=type(outage).__name__)
+            await sleep_unless(stopping, NUDGE_SECONDS)

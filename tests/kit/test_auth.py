@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import jwt
@@ -157,6 +157,28 @@ async def test_a_rotated_key_is_fetched_once_and_the_withdrawn_one_stops_working
     assert issuer.fetches == 2
     with pytest.raises(Unauthenticated, match="does not publish"):
         await verifier.principal_from(old)
+
+
+@pytest.mark.parametrize(("lives", "seconds"), [(600, 30), (-20, 10)])
+async def test_what_a_token_proved_is_good_for_half_a_minute_and_never_longer_than_the_token(
+    issuer, verifier, watch, monkeypatch, lives, seconds
+):
+    proofs: list[str] = []
+    decode = jwt.decode
+
+    def counted(text: str, *args: object, **options: object) -> dict[str, Any]:
+        proofs.append(text)
+        return decode(text, *args, **options)
+
+    monkeypatch.setattr("services.kit.auth.jwt.decode", counted)
+    # Of a token that has run out, the leeway is left.
+    presented = token(issuer.publish("first"), exp=int(time.time()) + lives)
+    for _ in range(3):
+        await verifier.principal_from(presented)
+    assert len(proofs) == 1
+    watch.seconds += seconds + 0.1
+    await verifier.principal_from(presented)
+    assert len(proofs) == 2
 
 
 async def test_invented_key_ids_cause_one_fetch_in_ten_seconds(issuer, verifier, watch):

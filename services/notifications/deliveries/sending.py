@@ -13,6 +13,7 @@ from contracts.envelope import Event
 from contracts.notifications import Channel, FailureReason
 from services.kit.backoff import Backoff
 from services.kit.causes import told
+from services.kit.database import session
 from services.kit.jobs import JobContext
 from services.kit.outages import OUTAGES
 from services.kit.rows import Connection
@@ -76,7 +77,7 @@ class Seat:
 @asynccontextmanager
 async def seat(workplace: Workplace) -> AsyncIterator[Seat]:
     """A lock that ends with the connection, and so with the process, however that ends."""
-    async with workplace.pool.acquire() as connection:
+    async with session(workplace.pool) as connection:
         name = f"sender:{new_id()}"
         await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", name)
         yield Seat(name, connection)

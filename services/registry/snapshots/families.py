@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from contracts.registry import HouseholdDetails, HouseholdId
+from services.kit.database import session
 from services.kit.rows import Connection
 from services.kit.transaction import Transaction, Workplace, acting_as
 from services.registry.snapshots import queries
@@ -41,17 +42,14 @@ async def reindex_families(workplace: Workplace, pepper: bytes) -> int:
 @asynccontextmanager
 async def _applying_nothing(workplace: Workplace) -> AsyncGenerator[None]:
     """Half an index would have the next list take known households for new ones."""
-    async with workplace.pool.acquire() as connection:
+    async with session(workplace.pool) as connection:
         await queries.lead(connection)
-        try:
-            if waiting := await queries.lists_waiting(connection):
-                raise ListsWaiting(
-                    f"{waiting} lists are coming in or wait to be applied: send none, let the worker apply them under "
-                    "the old pepper (GET /snapshots says when), and run it again."
-                )
-            yield
-        finally:
-            await queries.stop_leading(connection)
+        if waiting := await queries.lists_waiting(connection):
+            raise ListsWaiting(
+                f"{waiting} lists are coming in or wait to be applied: send none, let the worker apply them under "
+                "the old pepper (GET /snapshots says when), and run it again."
+            )
+        yield
 
 
 @dataclass(frozen=True, slots=True)

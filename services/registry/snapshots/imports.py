@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from contracts.p3ke import Severity, UnreadableList
 from contracts.registry import SnapshotId
+from services.kit.database import session
 from services.kit.keys import new_key, wrap
 from services.kit.outages import OUTAGES
 from services.kit.paging import Paging
@@ -60,7 +61,7 @@ async def incoming(
 
     Whatever ends the block before `keep` was called leaves nothing behind; if the process dies, `sweep` clears up.
     """
-    async with _one_of_few(), workplace.pool.acquire() as connection:
+    async with _one_of_few(), session(workplace.pool) as connection:
         snapshot_id, key = new_id(), new_key()
         wrapped = wrap(settings.master_key(), snapshot_id, key)
         area_code = common_area(offered.areas)

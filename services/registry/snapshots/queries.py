@@ -87,12 +87,8 @@ async def try_to_lead(connection: Connection) -> bool:
 
 
 async def lead(connection: Connection) -> None:
-    """Waits until nobody applies, and keeps everybody from it until `stop_leading` or the connection's end."""
+    """Waits until nobody applies, and keeps everybody from it until the connection's end: call it in a `session`."""
     await connection.execute("SELECT pg_advisory_lock(hashtext('snapshot_apply'), 0)")
-
-
-async def stop_leading(connection: Connection) -> None:
-    await connection.execute("SELECT pg_advisory_unlock(hashtext('snapshot_apply'), 0)")
 
 
 async def lists_waiting(connection: Connection) -> int:
