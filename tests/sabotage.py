@@ -561,4 +561,18 @@ FAULTS = (
         "        if standing.last_event_id is None and place not in known:\n",
         "tests/kit/test_recovery.py::test_cursors_do_not_move_into_another_history",
     ),
+    Fault(
+        "recovery: who was erased comes back with the backup",
+        "services/registry/people/queries.py",
+        "            await forget(connection, event.household_id, event.participant_id)\n",
+        "",
+        "tests/registry/test_people.py::test_who_was_erased_after_a_backup_stays_erased_where_it_is_restored",
+    ),
+    Fault(
+        "a token outlives its proof",
+        "services/kit/auth.py",
+        "proven.good_until < self._monotonic() or ",
+        "",
+        "tests/kit/test_auth.py::test_what_a_token_proved_is_good_for_half_a_minute_and_never_longer_than_the_token",
+    ),
 )

@@ -112,9 +112,8 @@ def add_log_commands(app: typer.Typer, service: Service, settings_of: Callable[[
         """
         settings = settings_of()
         with _failing_with(2), _counting("events taken back") as count:
-            work = recover(
-                settings.database_url, service.name, settings.kafka_bootstrap, service.tables, service.partners, count
-            )
+            url, kafka = settings.database_url, settings.kafka_bootstrap
+            work = recover(url, service.name, kafka, service.tables, service.partners, count, service.redo)
             done = asyncio.run(work)
         if not done.events:
             typer.echo(f"{service.name}: nothing is missing; {done.first_sequence:,} events are sealed here")

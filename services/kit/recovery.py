@@ -27,6 +27,7 @@ from services.kit.relay import Outgoing, write_seal
 from services.kit.replay import Folding, Standings, facts_of, foreign_slices, own_and_foreign, standings_of
 from services.kit.reseeding import lead
 from services.kit.rows import Connection, Rows
+from services.kit.service import Redo
 from services.kit.table import Table
 
 BATCH_EVENTS = 2_000
@@ -182,9 +183,11 @@ async def recover(
     tables: Sequence[Table[Any]],
     partners: Sequence[Partner] = (),
     progress: Callable[[int], None] | None = None,
+    redo: Redo | None = None,
 ) -> Recovered:
     """Appends the missing tail with its own ids, versions, times and sequences, seals it and folds it into the own
-    tables, batch by batch. Run again, it goes on where it was; where nothing is missing it changes nothing.
+    tables, batch by batch; `redo` does again what its facts did beside that. Run again, it goes on where it was; where
+    nothing is missing it changes nothing.
 
     Raises `RecoveryRefused` before it changes anything. No worker and no API may run.
     """
@@ -200,12 +203,12 @@ async def recover(
         async for sealed in tail_of(bootstrap, service, head.tails, head.size):
             batch.append(sealed)
             if len(batch) >= BATCH_EVENTS:
-                await _take_back(connection, service, tables, batch, done)
+                await _take_back(connection, service, tables, batch, done, redo)
                 batch = []
                 if progress is not None:
                     progress(BATCH_EVENTS)
         if batch:
-            await _take_back(connection, service, tables, batch, done)
+            await _take_back(connection, service, tables, batch, done, redo)
         return done
     finally:
         await connection.close()
@@ -390,7 +393,12 @@ async def _move(connection: Connection, place: Place, before: Standing, after: S
 
 
 async def _take_back(
-    connection: Connection, service: str, tables: Sequence[Table[Any]], batch: Sequence[Sealed], done: Recovered
+    connection: Connection,
+    service: str,
+    tables: Sequence[Table[Any]],
+    batch: Sequence[Sealed],
+    done: Recovered,
+    redo: Redo | None,
 ) -> None:
     """One batch in one transaction: rows, log, seal, and away from the outbox."""
     own = [table for table in tables if table.topic in {topic.name for topic in published_by(service)}]
@@ -398,11 +406,15 @@ async def _take_back(
         head = await head_of(connection)
         ids = await _ids_on_the_log(connection, batch)
         new = [sealed for sealed in batch if _stream(sealed) not in ids]
-        await append(connection, await _folded(connection, own, new))
+        events = [_read(sealed) for sealed in new]
+        entries = await _folded(connection, own, new, events)
+        if redo is not None:
+            await redo(connection, events)
+        await append(connection, entries)
         ids = await _ids_on_the_log(connection, batch)
-        events = [Outgoing(ids[_stream(s)], s.place.partition, s.envelope, s.value, s.position) for s in batch]
+        placed = [Outgoing(ids[_stream(s)], s.place.partition, s.envelope, s.value, s.position) for s in batch]
         tails = head.tails | {str(sealed.place): sealed.position.sequence for sealed in batch}
-        await write_seal(connection, head.batch_no + 1, head.frontier, events, tails)
+        await write_seal(connection, head.batch_no + 1, head.frontier, placed, tails)
         await _mark_sent(connection)
     done.events += len(batch)
     done.appended += len(new)
@@ -458,10 +470,11 @@ def _read(sealed: Sealed) -> Event:
         ) from None
 
 
-async def _folded(connection: Connection, own: Sequence[Table[Any]], new: Sequence[Sealed]) -> list[Entry]:
+async def _folded(
+    connection: Connection, own: Sequence[Table[Any]], new: Sequence[Sealed], events: Sequence[Event]
+) -> list[Entry]:
     """Folds the events into the own tables; gives what goes on the log, each with the area of its stream after it."""
     rows = Rows(own)
-    events = [_read(sealed) for sealed in new]
     await rows.load_touched(connection, events)
     for topic in {event.topic for event in events}:
         keys = [(event.key,) for event in events if event.topic == topic]

@@ -1,17 +1,19 @@
 """What a service is made of: the one description from which its processes are wired."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from contracts.envelope import Event
 from services.kit.auth import ServiceToken
 from services.kit.keyring import BorrowedKeys, Keyring, LocalKeys
 from services.kit.keys import RemoteKeys
 from services.kit.people import RemotePeople
 from services.kit.reactions import Partner, Reactions
+from services.kit.rows import Connection
 from services.kit.settings import Settings
 from services.kit.table import Table
 from services.kit.timers import Timers
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from services.kit.jobs import JobContext
 
 Job = Callable[["JobContext"], Awaitable[None]]
+Redo = Callable[[Connection, Sequence[Event]], Awaitable[None]]
 
 
 def local_keys(settings: Settings) -> Keyring:
@@ -57,3 +60,4 @@ class Service:
     jobs: tuple[Job, ...] = ()
     keyring: Callable[[Settings], Keyring] = borrowed_keys
     settings: type[Settings] = Settings  # a subclass, where a service has settings of its own
+    redo: Redo | None = None  # does again what facts did outside the fold; a database that takes them back needs it

@@ -14,6 +14,7 @@ from services.kit.transaction import Workplace
 from services.registry import search
 from services.registry.api import router
 from services.registry.handlers import PARTNERS, REACTIONS
+from services.registry.people.queries import forget_again
 from services.registry.snapshots import imports
 from services.registry.snapshots.applying import apply_snapshots
 from services.registry.snapshots.families import ListsWaiting, reindex_families
@@ -38,6 +39,7 @@ SERVICE = Service(
     timers=TIMERS,
     jobs=(apply_snapshots,),
     keyring=own_secrets,
+    redo=forget_again,
 )
 
 

@@ -1,6 +1,6 @@
 """Recovery: no history forks. A restored database takes its tail back; a lost Kafka is filled again; readers go on."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from contracts.envelope import Event
 from services.kit import recovery
 from services.kit.keyring import LocalKeys
 from services.kit.recovery import Recovered, RecoveryRefused, recover
@@ -142,8 +143,14 @@ async def test_a_restored_database_refuses_to_fork_and_takes_its_tail_back(
         before = await history(place)
         await refusal_of(relay_of(place, kafka), says="recover")
         assert await history(place) == before, "nothing is sealed where that would fork the log"
-        done = await recovered(place, kafka)
+        redone: list[Event] = []
+
+        async def redo(_: Any, events: Sequence[Event]) -> None:
+            redone.extend(events)
+
+        done = await recovered(place, kafka, redo=redo)
         assert (done.first_sequence, done.events, done.appended) == (40, 70, 60)
+        assert len(redone) == 60, "what the backup had is not done again"
         async with opened(lab, dsn) as lost:
             assert await history(place) == await history(lost)
         assert (await recovered(place, kafka)).events == 0

@@ -5,10 +5,10 @@ from base64 import b64decode
 
 import pytest
 
-from contracts.registry import PersonDetails
+from contracts.registry import PersonDetails, PersonErased
 from services.kit.keys import open_sealed
 from services.registry import search
-from services.registry.__main__ import reindex
+from services.registry.__main__ import SERVICE, reindex
 from tests.registry.conftest import Registry
 from tests.registry.facts import CHILD, DETAILS, FATHER, HOME, MOTHER, TO_VERIFIED, VILLAGE, listed
 
@@ -180,6 +180,28 @@ async def test_the_address_goes_with_the_last_person_of_a_household(home: Regist
     await officer.post(f"/people/{CHILD}/erasure", BASIS)
     assert (await officer.get(f"/households/{HOME}")).json()["address"] is None
     assert await home.pool.fetchval("SELECT count(*) FROM household_family") == 0
+
+
+async def test_who_was_erased_after_a_backup_stays_erased_where_it_is_restored(home: Registry):
+    """The key is back with the backup; the fact comes back with the tail."""
+    officer = home.officer()
+    kept = {table: await home.pool.fetch(f"SELECT * FROM {table}") for table in ("person_key", "person_search")}
+    await officer.post(f"/people/{MOTHER}/erasure", BASIS)
+    await home.pool.execute("DELETE FROM person_key WHERE subject_id = ANY($1)", [MOTHER, CHILD])
+    for table, rows in kept.items():
+        columns = list(rows[0].keys())
+        missing = [tuple(row) for row in rows if row[columns[0]] == MOTHER]
+        await home.pool.copy_records_to_table(table, records=missing, columns=columns)
+    tail = [
+        PersonErased(participant_id=person, household_id=HOME, area_code="52.01.01", basis="UU 27/2022 art. 8")
+        for person in (MOTHER, CHILD)  # The child, too, was listed after the backup: its key is not there at all.
+    ]
+    async with home.pool.acquire() as connection, connection.transaction():
+        assert SERVICE.redo is not None
+        await SERVICE.redo(connection, tail)
+    assert await home.pool.fetch("SELECT 1 FROM person_search WHERE person_id = ANY($1)", [MOTHER, CHILD]) == []
+    keys = await home.pool.fetch("SELECT subject_id, wrapped FROM person_key WHERE wrapped IS NULL")
+    assert {row["subject_id"] for row in keys} == {MOTHER, CHILD}
 
 
 async def test_the_basis_of_an_erasure_holds_no_number_of_a_person(home: Registry):

@@ -1,11 +1,12 @@
 """Owns what concerns a person whatever they take part in: finding them, their key, and who looked at their data."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel
 
-from contracts.registry import HouseholdId, PersonId
+from contracts.envelope import Event
+from contracts.registry import HouseholdId, PersonErased, PersonId
 from services.kit.keyring import erase_key
 from services.kit.paging import Page, Paging
 from services.kit.rows import Connection
@@ -97,3 +98,15 @@ async def forget(connection: Connection, household_id: HouseholdId, person_id: P
     if not somebody_left:
         await erase_key(connection, household_id)
         await connection.execute("DELETE FROM household_family WHERE household_id = $1", household_id)
+
+
+async def forget_again(connection: Connection, events: Sequence[Event]) -> None:
+    """Has those who were erased after a backup stay erased in a database that was restored from it."""
+    for event in events:
+        if isinstance(event, PersonErased):
+            # Of somebody who was listed after the backup there is no row, and a new key could be made by accident.
+            await connection.execute(
+                "INSERT INTO person_key (subject_id, erased_at) VALUES ($1, now()) ON CONFLICT DO NOTHING",
+                event.participant_id,
+            )
+            await forget(connection, event.household_id, event.participant_id)
