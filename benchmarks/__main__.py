@@ -173,7 +173,7 @@ async def commands_over_http(scale: Scale) -> list[Result]:
 
 
 async def transactions_of_the_kit(scale: Scale) -> list[Result]:
-    """1,000 transactions a second by the kit, relay and consumer in one process: from commit until the projection."""
+    """1,000 transactions a second by the kit, relay and consumer beside them: from commit until the projection."""
     scale.say("1,000 transactions a second by the kit")
     async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
         measured = await latency.of_the_kit(registry, training, place.kafka, transactions=5_000, rate=1_000)

@@ -4,10 +4,12 @@ The load is open: commands leave on time whether or not those before them are do
 """
 
 import asyncio
+import logging
+import multiprocessing
 import random
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -17,15 +19,22 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
+import structlog
+import uvloop
 
 from benchmarks.world import NOW, Site, list_households
 from contracts.registry import DelistingReason, HouseholdDelisted
 from deploy.demo.lists import ListSize, write_list
 from deploy.local.issuer import token_for
 from services.kit.consumer import Consumer
+from services.kit.database import open_pool
+from services.kit.garbage import look_less_often
+from services.kit.keyring import LocalKeys
 from services.kit.reactions import Reactions
 from services.kit.relay import Nudge, Relay
 from services.kit.transaction import Workplace, acting_as
+from services.registry.state import TABLES as REGISTRY_TABLES
+from services.training.state import TABLES as TRAINING_TABLES
 from tests.journeys.oracle import Oracle
 from tests.journeys.oracle.lists import read_list
 from tests.journeys.programme import PRIORITY, VERIFICATION, Programme
@@ -146,24 +155,51 @@ async def _until(pool: Any, query: str, count: int) -> None:
 
 
 async def of_the_kit(registry: Site, training: Site, kafka: str, transactions: int, rate: float) -> Latencies:
-    """Households are delisted by the kit's own transactions; relay and consumer run in this process beside them."""
+    """Households are delisted by the kit's own transactions; relay and consumer run beside them, each in a process."""
     await list_households(registry, transactions)
-    stopping = asyncio.Event()
-    nudge = Nudge(registry.pool)
+    nudge, stopping = Nudge(registry.pool), asyncio.Event()
     place = registry.workplace
     workplace = Workplace(place.service, place.pool, place.tables, place.keyring, place.now, nudge)
-    consumer = Consumer(training.workplace, kafka, Reactions(), ())
-    parts = [Relay("/entas/registry", registry.dsn, kafka).run, consumer.run, nudge.run]
-    running = [asyncio.ensure_future(part(stopping)) for part in parts]
-    await _until(training.pool, "SELECT count(*) FROM demand", transactions)
-    households = [row["household_id"] for row in await registry.pool.fetch("SELECT household_id FROM household")]
+    nudging = asyncio.ensure_future(nudge.run(stopping))
+    with _beside("registry", registry.dsn, kafka), _beside("training", training.dsn, kafka):
+        await _until(training.pool, "SELECT count(*) FROM demand", transactions)
+        rows = await registry.pool.fetch("SELECT household_id FROM household")
 
-    async def delist(household: str) -> None:
-        async with workplace.transaction(acting_as("bench")) as tx:
-            await tx.decide([HouseholdDelisted(household_id=household, reason=DelistingReason.NOT_ON_LIST)])
+        async def delist(household: str) -> None:
+            async with workplace.transaction(acting_as("bench")) as tx:
+                await tx.decide([HouseholdDelisted(household_id=household, reason=DelistingReason.NOT_ON_LIST)])
 
-    query = "SELECT household_id AS id FROM demand WHERE household_id = ANY($1::text[]) AND status = 'delisted'"
-    measured = await steadily(households, rate, Watch(training.pool, query), delist)
+        query = "SELECT household_id AS id FROM demand WHERE household_id = ANY($1::text[]) AND status = 'delisted'"
+        households = [row["household_id"] for row in rows]
+        measured = await steadily(households, rate, Watch(training.pool, query), delist)
     stopping.set()
-    await asyncio.gather(*running)
+    await nudging
     return measured
+
+
+@contextmanager
+def _beside(service: str, dsn: str, kafka: str) -> Iterator[None]:
+    """What a service's worker runs, in a process of its own until the block ends."""
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(service, dsn, kafka), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _work(service: str, dsn: str, kafka: str) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    logging.disable(logging.WARNING)
+    look_less_often()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_relay_and_consume(service, dsn, kafka))
+
+
+async def _relay_and_consume(service: str, dsn: str, kafka: str) -> None:
+    tables = {"registry": REGISTRY_TABLES, "training": TRAINING_TABLES}[service]
+    workplace = Workplace(service, await open_pool(dsn), tables, LocalKeys(bytes(32)), lambda: NOW, lambda: None)
+    forever = asyncio.Event()
+    consumer = Consumer(workplace, kafka, Reactions(), ())
+    await asyncio.gather(Relay(f"/entas/{service}", dsn, kafka).run(forever), consumer.run(forever))

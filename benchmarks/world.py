@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import Any
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -25,7 +24,7 @@ from contracts.registry import (
     Sex,
 )
 from contracts.topics import TOPICS
-from services.kit.database import migrate
+from services.kit.database import migrate, open_pool
 from services.kit.keyring import LocalKeys
 from services.kit.topics import create_topics
 from services.kit.transaction import Workplace, acting_as, new_id
@@ -58,7 +57,7 @@ class World:
     async def site(self, service: Any) -> AsyncIterator[Site]:
         """A fresh database of this service."""
         dsn = await self.databases.clone(service.name, lambda dsn: migrate(dsn, service.migrations))
-        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=5)
+        pool = await open_pool(dsn)
         keys = LocalKeys(bytes(32))
         yield Site(dsn, pool, Workplace(service.name, pool, service.tables, keys, lambda: NOW, lambda: None))
         await pool.close()

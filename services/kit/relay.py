@@ -65,6 +65,7 @@ class SealedBatch:
     number: int
     events: Sequence[Outgoing]
     resent: bool  # an earlier leader, or an earlier try, may have sent it already
+    built: "Builders | None" = None  # its record batches, where they were built while it was being sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Relay:
         self._service = source.rpartition("/")[2]
         self._database_url = database_url
         self._kafka = kafka_bootstrap
+        self._room = MAX_BATCH_EVENTS  # how many events a batch is likely to hold: no more are looked at
         self.leading = False
         self.defect: str | None = None
 
@@ -137,7 +139,7 @@ class Relay:
             batch = await self._unsent(connection)
             while not stopping.is_set():
                 nudged.clear()
-                batch = batch or await self._seal(connection)
+                batch = batch or await self._seal(producer, connection)
                 if batch is None:
                     await first_of(nudged.wait(), stopping, seconds=POLL_SECONDS)
                     continue
@@ -158,12 +160,12 @@ class Relay:
             if not await self._send(producer, batch, stopping):
                 return None
             await sleep_unless(stopping, max(0.0, due - monotonic()))
-            return await self._seal(connection, sent=batch)
+            return await self._seal(producer, connection, sent=batch)
         drafting = asyncio.ensure_future(self._draft(connection, behind=batch))
         try:
             if not await self._send(producer, batch, stopping):
                 return None
-            return await self._seal(connection, await drafting, sent=batch)
+            return await self._seal(producer, connection, await drafting, sent=batch)
         finally:
             drafting.cancel()
             await asyncio.gather(drafting, return_exceptions=True)
@@ -188,38 +190,40 @@ class Relay:
 
     async def _draft(self, connection: Connection, behind: SealedBatch | None = None) -> Draft | None:
         """The oldest unsent events with the sequences and leaves that they will get, behind the batch under way."""
-        # The planner takes an outbox, which is emptied all the time, for one of thousands, and would read the whole log
-        # for the few that are there: it is told to look each one up.
+        under_way = {event.log_id for event in behind.events} if behind else set()
+        outbox = await connection.fetch("SELECT id FROM outbox ORDER BY id LIMIT $1", self._room + len(under_way))
+        waiting = [row["id"] for row in outbox if row["id"] not in under_way][: self._room]
+        if not waiting:
+            return None
+        # Looked up one by one: the planner, who sees a table that is filled and emptied all the time, would read the
+        # whole log.
         rows = await connection.fetch(
             f"""
-            WITH waiting AS MATERIALIZED (
-                SELECT id
-                FROM outbox
-                WHERE id <> ALL($2::bigint[])
-                ORDER BY id
-                LIMIT $1
-            )
             SELECT {LOG_COLUMNS}
-            FROM waiting o
-            CROSS JOIN LATERAL (SELECT * FROM log WHERE log.id = o.id OFFSET 0) l
-            ORDER BY o.id
+            FROM unnest($1::bigint[]) AS waiting (id)
+            CROSS JOIN LATERAL (SELECT * FROM log WHERE log.id = waiting.id OFFSET 0) l
+            ORDER BY l.id
             """,
-            MAX_BATCH_EVENTS,
-            [event.log_id for event in behind.events] if behind else [],
+            waiting,
         )
-        if not rows:
-            return None
+        fitting = _fitting(rows)
+        self._room = min(MAX_BATCH_EVENTS, self._room * 2 if fitting is rows else len(fitting) * 5 // 4)
         last = await connection.fetchrow(
             "SELECT batch_no, frontier, tails FROM sealed_batch ORDER BY batch_no DESC LIMIT 1"
         )
         number = 1 if last is None else last["batch_no"] + 1
         frontier = Frontier() if last is None else Frontier.from_bytes(last["frontier"])
         tails = {} if last is None else _read_tails(last["tails"])
-        events = _placed(self._source, _fitting(rows), frontier.size, tails)
+        events = _placed(self._source, fitting, frontier.size, tails)
         return Draft(number, frontier, events, _leaves(events), tails)
 
     async def _seal(
-        self, connection: Connection, draft: Draft | None = None, *, sent: SealedBatch | None = None
+        self,
+        producer: AIOKafkaProducer,
+        connection: Connection,
+        draft: Draft | None = None,
+        *,
+        sent: SealedBatch | None = None,
     ) -> SealedBatch | None:
         """Gives the drafted events their sequences and leaves, in one transaction, in which the batch before them is
         marked sent. None if there is nothing to seal."""
@@ -227,14 +231,19 @@ class Relay:
             if sent is not None:
                 await _mark_sent(connection, sent)
             draft = draft or await self._draft(connection)
-            if draft is not None:
+            if draft is None:
+                return None
+            # While PostgreSQL writes what is sealed, what will be sent is compressed.
+            building = asyncio.ensure_future(_built(producer, draft.events))
+            try:
                 await write_seal(connection, draft.number, draft.before, draft.events, draft.tails, draft.leaves)
-        if draft is None:
-            return None
+                built = await building
+            finally:
+                building.cancel()
         for topic, events in Counter(event.envelope.topic for event in draft.events).items():
             metrics.relay_sealed_events.labels(topic).inc(events)
         crash_point("sealed-not-sent")
-        return SealedBatch(draft.number, draft.events, resent=False)
+        return SealedBatch(draft.number, draft.events, resent=False, built=built)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +251,7 @@ class Relay:
         """Sends one Kafka record batch per partition: all or nothing each. False if the process stops meanwhile."""
         if batch.resent:
             metrics.relay_resent_batches.inc()
-        builders = record_batches(producer, batch.events)
+        builders = batch.built or record_batches(producer, batch.events)
         if not await first_of(send_all(producer, builders), stopping):
             return False
         for topic, events in Counter(event.envelope.topic for event in batch.events).items():
@@ -286,10 +295,28 @@ Builders = dict[tuple[str, int], Any]
 
 def record_batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Builders:
     """One Kafka record batch per partition, byte for byte the same whenever it is made. Raises `RelayDefect`."""
-    builders: Builders = {}
+    return {place: _record_batch(producer, place, of_place) for place, of_place in _by_place(events).items()}
+
+
+async def _built(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Builders:
+    """The same, giving way to others after each."""
+    builders = {}
+    for place, of_place in _by_place(events).items():
+        builders[place] = _record_batch(producer, place, of_place)
+        await asyncio.sleep(0)
+    return builders
+
+
+def _by_place(events: Sequence[Outgoing]) -> dict[tuple[str, int], list[Outgoing]]:
+    places: dict[tuple[str, int], list[Outgoing]] = {}
     for event in events:
-        place = (event.envelope.topic, event.partition)
-        builder = builders.get(place) or builders.setdefault(place, producer.create_batch())
+        places.setdefault((event.envelope.topic, event.partition), []).append(event)
+    return places
+
+
+def _record_batch(producer: AIOKafkaProducer, place: tuple[str, int], events: Sequence[Outgoing]) -> Any:
+    builder = producer.create_batch()
+    for event in events:
         taken = builder.append(
             timestamp=_milliseconds(event.envelope.recorded),
             key=event.envelope.key.encode(),
@@ -298,9 +325,8 @@ def record_batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Bu
         )
         if taken is None:
             raise RelayDefect(f"sequence {event.position.sequence} does not fit into a record batch of {place}")
-    for builder in builders.values():
-        builder.close()
-    return builders
+    builder.close()
+    return builder
 
 
 async def send_all(producer: AIOKafkaProducer, builders: Builders) -> None:
