@@ -139,7 +139,7 @@ class Relay:
             batch = await self._unsent(connection)
             while not stopping.is_set():
                 nudged.clear()
-                batch = batch or await self._seal(producer, connection)
+                batch = batch or await self._seal(connection, producer=producer)
                 if batch is None:
                     await first_of(nudged.wait(), stopping, seconds=POLL_SECONDS)
                     continue
@@ -160,12 +160,12 @@ class Relay:
             if not await self._send(producer, batch, stopping):
                 return None
             await sleep_unless(stopping, max(0.0, due - monotonic()))
-            return await self._seal(producer, connection, sent=batch)
+            return await self._seal(connection, sent=batch, producer=producer)
         drafting = asyncio.ensure_future(self._draft(connection, behind=batch))
         try:
             if not await self._send(producer, batch, stopping):
                 return None
-            return await self._seal(producer, connection, await drafting, sent=batch)
+            return await self._seal(connection, await drafting, sent=batch, producer=producer)
         finally:
             drafting.cancel()
             await asyncio.gather(drafting, return_exceptions=True)
@@ -219,21 +219,20 @@ class Relay:
 
     async def _seal(
         self,
-        producer: AIOKafkaProducer,
         connection: Connection,
         draft: Draft | None = None,
         *,
         sent: SealedBatch | None = None,
+        producer: AIOKafkaProducer | None = None,
     ) -> SealedBatch | None:
         """Gives the drafted events their sequences and leaves, in one transaction, in which the batch before them is
-        marked sent. None if there is nothing to seal."""
+        marked sent. None if there is nothing to seal. Meanwhile what `producer` will send is built."""
         async with connection.transaction():
             if sent is not None:
                 await _mark_sent(connection, sent)
             draft = draft or await self._draft(connection)
             if draft is None:
                 return None
-            # While PostgreSQL writes what is sealed, what will be sent is compressed.
             building = asyncio.ensure_future(_built(producer, draft.events))
             try:
                 await write_seal(connection, draft.number, draft.before, draft.events, draft.tails, draft.leaves)
@@ -298,8 +297,10 @@ def record_batches(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Bu
     return {place: _record_batch(producer, place, of_place) for place, of_place in _by_place(events).items()}
 
 
-async def _built(producer: AIOKafkaProducer, events: Sequence[Outgoing]) -> Builders:
-    """The same, giving way to others after each."""
+async def _built(producer: AIOKafkaProducer | None, events: Sequence[Outgoing]) -> Builders | None:
+    """The same, giving way after each to whoever waits for the database. None without a producer."""
+    if producer is None:
+        return None
     builders = {}
     for place, of_place in _by_place(events).items():
         builders[place] = _record_batch(producer, place, of_place)
