@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import from_json
 
+from services.kit.database import session
 from services.kit.transaction import acting_as
 from services.registry.__main__ import reindex
 from services.registry.snapshots import queries
@@ -186,11 +187,10 @@ async def test_no_index_is_made_anew_while_a_list_waits(registry: Registry):
 
 async def test_no_list_is_applied_while_the_family_index_is_made_anew(registry: Registry):
     assert (await registry.upload(csv_of(family(1)))).status_code == 201
-    async with registry.pool.acquire() as connection:
+    async with session(registry.pool) as connection:
         await queries.lead(connection)
         assert await apply_next(registry.context) is False
-        await queries.stop_leading(connection)
-    assert await registry.apply() > 0
+    assert await registry.apply() > 0, "the lock went with the session, though the pool lives"
 
 
 async def test_a_list_that_changes_ranks_does_not_wait_for_who_adopts_a_rule(registry: Registry):
