@@ -83,9 +83,13 @@ class Daemon:
     def send(self, number: signal.Signals) -> bool:
         """Sends a signal to the process, and to no other that got its pid later. False when it is not running."""
         with self._held() as handle:
-            if handle is not None:
+            if handle is None:
+                return False
+            try:
                 signal.pidfd_send_signal(handle, number)
-            return handle is not None
+            except ProcessLookupError:
+                return False
+            return True
 
     def freeze(self) -> bool:
         """Stops the process in mid-air (SIGSTOP), and returns once each of its threads stands still."""
@@ -149,11 +153,14 @@ class Daemon:
     def _end(self, handle: int, first: signal.Signals, patience_seconds: float) -> End:
         pid = self.pid()
         family = _children(pid) if pid else []
-        signal.pidfd_send_signal(handle, first)
-        signal.pidfd_send_signal(handle, signal.SIGCONT)  # A frozen process hears SIGTERM only when it wakes.
+        # It may end, and be reaped, between two signals.
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, first)
+            signal.pidfd_send_signal(handle, signal.SIGCONT)  # A frozen process hears SIGTERM only when it wakes.
         end = End.STOPPED
         if not _ended(handle, patience_seconds):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
             end = End.KILLED
             if not _ended(handle, 10.0):
                 raise StackError(

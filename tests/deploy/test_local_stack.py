@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import asyncpg
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from deploy.local import launch
+from deploy.local.daemon import Daemon, End
 from tests.support.databases import FreshDatabase
 from tests.support.stack import ROOT, Stack, processes_of
 
@@ -110,3 +113,21 @@ def test_servers_that_exist_are_used(tmp_path: Path) -> None:
         check=False,
     )
     assert "1 passed" in inner.stdout, inner.stdout
+
+
+def test_a_process_that_is_reaped_between_two_signals_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon("sleeper", tmp_path)
+    daemon.pid_file.parent.mkdir()
+    sleeper = subprocess.Popen(["sleep", "60"])
+    launch.note(daemon.pid_file, sleeper.pid)
+    send = signal.pidfd_send_signal
+
+    def send_and_reap(handle: int, number: signal.Signals) -> None:
+        send(handle, number)
+        sleeper.wait()
+
+    monkeypatch.setattr("deploy.local.daemon.signal.pidfd_send_signal", send_and_reap)
+    assert daemon.kill() is End.STOPPED
+    assert daemon.pid() is None
