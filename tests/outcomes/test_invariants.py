@@ -60,7 +60,7 @@ class Oracle:
             case HouseholdRelapsed():
                 assert self.standing == "graduated"
                 (found,) = fact.evidence
-                assert found.visit_id == max(self.visits.values(), key=lambda v: v.captured_at).visit_id
+                assert found.visit_id == self._in_order()[-1].visit_id
                 assert found.per_person_rupiah < LINE
                 self.standing = "relapsed"
             case CaseClosed():
@@ -76,9 +76,13 @@ class Oracle:
         self.missed.pop(fact.follow_up, None)
         self.visits[fact.visit_id] = fact
 
+    def _in_order(self) -> list[FollowUpRecorded]:
+        """The visits by when they were made; of those of one moment, the one that was due later comes later."""
+        return sorted(self.visits.values(), key=lambda visit: (visit.captured_at, visit.follow_up))
+
     def check_standing(self) -> None:
         """What the last visits make of the household has been decided: neither too much nor too little."""
-        made = sorted(self.visits.values(), key=lambda v: v.captured_at)
+        made = self._in_order()
         if self.standing == "graduated":
             assert made[-1].against_line.above, "the latest visit is below the line"
         elif len(made) >= 2 and made[-1].follow_up >= 6 and not self._missed_between(made[-2], made[-1]):
@@ -93,7 +97,7 @@ class Oracle:
         return any(one.captured_at < beginning_of(day) <= other.captured_at for day in self.missed.values())
 
     def _graduated(self, fact: HouseholdGraduated) -> None:
-        made = sorted(self.visits.values(), key=lambda v: v.captured_at)[-2:]
+        made = self._in_order()[-2:]
         assert [v.visit_id for v in made] == [found.visit_id for found in fact.evidence], "the last two visits"
         assert fact.follow_up == made[-1].follow_up >= 6
         for seen, found in zip(made, fact.evidence, strict=True):
