@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.databases import Databases, FreshDatabase, Migrate
@@ -16,6 +17,10 @@ from tests.support.stack import Stack
 
 # Pretty tracebacks draw every local variable, which for a batch of records takes longer than a Kafka session lasts.
 structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+
+# The same examples in every run: what turns red was changed. `--hypothesis-profile=default` looks further, by chance.
+settings.register_profile("again", derandomize=True)
+settings.load_profile("again")
 
 
 class FileByFile(LoadScopeScheduling):

@@ -82,6 +82,8 @@ _HABITS: tuple[_Habit | None, ...] = (
     _Habit(4, 16, 22),  # Too late.
     None,  # Never: six of a hundred.
 )
+_AWAY = 0.05
+"""The share of those who completed who went to work overseas, so that no visit ever finds them. Made up."""
 _WEIGHTS = [6 if habit is None else habit.weight for habit in _HABITS]
 
 
@@ -94,6 +96,8 @@ def plan_follow_ups(
         case, fortune = cases[person.person_id], fortunes[person.person_id]
         rng = random.Random(f"{SEED} follow-ups {person.row}")
         line = case.terms["line_rupiah_per_person_month"]
+        if rng.random() < _AWAY and person.person_id != sure:
+            continue
         for months in case.months:
             habit = rng.choices(_HABITS, _WEIGHTS)[0]
             minutes, days = rng.randrange(7 * 60), rng.random()

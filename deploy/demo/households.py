@@ -54,7 +54,7 @@ class Fortune:
     - Three in ten never begin a business. With the others it comes to earn 0.8 (1 - exp(-months / 6)) of the line,
       times a success that lies anywhere from 0.3 to 1.4.
     - What people tell is up to 6 % off, and in steps of Rp5,000.
-    - After a year one household in twelve has a setback: the business earns a fifth, the other work 15 % less.
+    - After a year one household in six has a setback: the business earns a fifth, the other work 15 % less.
     - Of the seven basic needs each is met at first with the chance in AT_FIRST; of those that are not, half are by the
       next visit where a business earns, a quarter elsewhere.
     """
@@ -130,7 +130,7 @@ def draw(row: int, people: int, months: Collection[int], *, manager: bool = Fals
         work=work,
         success=success,
         business=Livelihood.COOPERATIVE_UNIT if manager else Livelihood.OWN_BUSINESS,
-        setback=rng.random() < 1 / 12,
+        setback=rng.random() < 1 / 6,
         needs=_needs(sorted(months), 0.5 if success else 0.25, rng),
         told={each: rng.uniform(0.94, 1.06) for each in sorted(months)},
     )

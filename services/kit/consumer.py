@@ -22,7 +22,7 @@ from services.kit.batch import Batches, StepFailed
 from services.kit.causes import told
 from services.kit.crash import crash_point
 from services.kit.cursor import Outrun, hold_cursor, move_cursor, read_cursor
-from services.kit.fetching import read_what_cannot_be_decoded
+from services.kit.fetching import read_what_cannot_be_decoded, wait_for_records
 from services.kit.folds import OtherFold, adopt, folds_by_topic, other_folds
 from services.kit.garbage import without_looking
 from services.kit.outages import OUTAGES
@@ -36,7 +36,7 @@ from services.kit.transaction import Origin, Transaction, Workplace, acting_as
 _log = structlog.get_logger(__name__)
 
 MAX_RECORDS = 2_000
-BATCH_TIMEOUT_MS = 20
+BATCH_TIMEOUT_MS = 250  # at most; records are taken as they come
 SESSION_MS = 6_000  # after which a member that died is missed: the least that brokers allow by default
 HEARTBEAT_MS = 1_500  # also how soon a member hears that others came or went
 SETTLE_SECONDS = 0.5
@@ -98,6 +98,7 @@ class Consumer:
             decoder=_undecoded,
             listener=_Forgetful(self),
         )
+        wait_for_records(self._subscriber)
         self._subscriber(self._take)
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -121,7 +121,7 @@ def _language(asked: str) -> Language:
 
 
 def _page(request: Request, issue: Issue, lang: str, map_of: str) -> Page:
-    chosen = map_of if map_of in ON_THE_MAP else ON_THE_MAP[0]
+    chosen = map_of if map_of in ON_THE_MAP else None
     kept = {name: value for name, value in request.query_params.items() if name in ("map", "by", "part")}
     return Page(issue, _language(lang), request.url.path, chosen, kept)
 

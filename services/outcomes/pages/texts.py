@@ -14,8 +14,10 @@ TEXTS: dict[str, Text] = {
     "lede.listed": both("keluarga terdaftar dalam kemiskinan ekstrem.", "households are listed as extremely poor."),
     "lede.trained": both("orang mendapat tempat diklat,", "people got a place in a training,"),
     "lede.completed": both("menyelesaikannya,", "completed it,"),
-    "lede.out": both("keluarga kini hidup di luar kemiskinan ekstrem.", "households now live out of extreme poverty."),
-    "lede.once_out": both(
+    "lede.graduated_now": both(
+        "keluarga kini hidup di luar kemiskinan ekstrem.", "households now live out of extreme poverty."
+    ),
+    "lede.graduated": both(
         "keluarga pernah lulus dari kemiskinan ekstrem.", "households have come out of extreme poverty."
     ),
     "lede.and": both("dan", "and"),
@@ -169,6 +171,7 @@ TEXTS: dict[str, Text] = {
     "short.enrolled": both("Ikut diklat", "Enrolled"),
     "short.completed": both("Selesai diklat", "Completed"),
     "short.graduated_now": both("Di luar kemis\u00adkinan", "Out of poverty"),
+    "short.graduated": both("Pernah lulus", "Ever graduated"),
     "short.follow_ups_due": both("Menunggu kunjungan", "Visit due"),
     "short.income_median": both("Median", "Median"),
     "short.income_mean": both("Rata-rata", "Mean"),

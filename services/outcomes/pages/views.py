@@ -23,9 +23,8 @@ SHADES = 5
 HIDDEN = "···"
 NONE = "–"
 
-ON_THE_MAP = ("graduated_now", "completed", "enrolled", "verified", "households_listed")
+ON_THE_MAP = ("graduated_now", "graduated", "completed", "enrolled", "verified", "households_listed")
 """What the tiles can show."""
-IN_TABLES = ("households_listed", "verified", "enrolled", "completed", "graduated_now", "follow_ups_due")
 
 LOMBOK = ("52.08", "52.71", "52.01", "52.02", "52.03")
 SUMBAWA = ("52.07", "52.04", "52.05", "52.06", "52.72")
@@ -110,7 +109,7 @@ class Page:
     issue: Issue
     language: Language
     path: str
-    map_of: str = ON_THE_MAP[0]
+    chosen_map: str | None = None
     extra: dict[str, str] = field(default_factory=dict)
 
     # --- words and addresses ----------------------------------------------------------------------------------------
@@ -171,10 +170,22 @@ class Page:
         )
 
     @property
-    def out_of_poverty(self) -> tuple[Number, str]:
-        """How many live out of extreme poverty; where too few fell back to be told, how many ever came out."""
+    def out(self) -> str:
+        """The figure of who lives out of extreme poverty; where too few fell back to be told, of who ever came out."""
         now, ever = self.number("graduated_now"), self.number("graduated")
-        return (ever, self.t("lede.once_out")) if now.hidden and not ever.hidden else (now, self.t("lede.out"))
+        return "graduated" if now.hidden and not ever.hidden else "graduated_now"
+
+    @property
+    def map_of(self) -> str:
+        return self.chosen_map or self.out
+
+    @property
+    def in_tables(self) -> tuple[str, ...]:
+        return ("households_listed", "verified", "enrolled", "completed", self.out, "follow_ups_due")
+
+    @property
+    def of_cohorts(self) -> tuple[str, ...]:
+        return ("enrolled", "completed", self.out)
 
     def fact(self, figure_id: str, area: AreaCode | None = None, whole: float | None = None) -> Fact:
         figure = FIGURES[figure_id]
@@ -225,7 +236,7 @@ class Page:
         return [
             Choice(
                 FIGURES[name].title.in_(self.language),
-                self.link(self.path, map=None if name == ON_THE_MAP[0] else name) + "#peta",
+                self.link(self.path, map=None if name == self.out else name) + "#peta",
                 name == self.map_of,
             )
             for name in ON_THE_MAP
@@ -253,7 +264,7 @@ class Page:
             Tile(
                 code,
                 self.area_name(code),
-                self.link(f"/area/{code}", map=None if self.map_of == ON_THE_MAP[0] else self.map_of),
+                self.link(f"/area/{code}", map=self.chosen_map),
                 _shaded(self.number(self.map_of, by, code), most),
             )
             for code in codes
@@ -264,7 +275,7 @@ class Page:
             return areas.short_name(code)
         return self.t("unknown_area") if code.endswith("?") else code
 
-    def table_heads(self, figure_ids: Sequence[str] = IN_TABLES) -> list[str]:
+    def table_heads(self, figure_ids: Sequence[str]) -> list[str]:
         return [self.short_title(name) for name in figure_ids]
 
     def short_title(self, figure_id: str) -> str:
@@ -277,7 +288,7 @@ class Page:
         return [
             Line(
                 self.area_name(code),
-                tuple(self.number(name, by, code) for name in IN_TABLES),
+                tuple(self.number(name, by, code) for name in self.in_tables),
                 self.link(f"/area/{code}"),
             )
             for code in (self.issue.release.parts[by] if codes is None else codes)
@@ -285,15 +296,13 @@ class Page:
 
     def whole_line(self, area: AreaCode | None = None) -> Line:
         by = None if area is None else level(area)
-        return Line(self.t("whole"), tuple(self.number(name, by, area) for name in IN_TABLES))
-
-    COHORT_FIGURES = ("enrolled", "completed", "graduated_now")
+        return Line(self.t("whole"), tuple(self.number(name, by, area) for name in self.in_tables))
 
     def cohort_lines(self) -> list[Line]:
         return [
             Line(
                 c.number,
-                tuple(self.number(name, Dimension.COHORT, c.cohort_id) for name in self.COHORT_FIGURES),
+                tuple(self.number(name, Dimension.COHORT, c.cohort_id) for name in self.of_cohorts),
                 note=" · ".join(
                     (
                         c.course_title,
