@@ -44,6 +44,14 @@ async def test_a_second_list_changes_ranks_confirms_and_delists(registry: Regist
     assert homes["K-2"]["version"] == 2
 
 
+async def test_the_planner_knows_how_many_are_listed_before_each_is_held_against_the_list(registry: Registry):
+    await registry.take_in(csv_of(family(1), family(2), family(3)), dated="2024-01-31")
+    known = await registry.pool.fetch(
+        "SELECT relname, reltuples::int FROM pg_class WHERE relname IN ('household', 'household_family')"
+    )
+    assert dict(known) == {"household": 3, "household_family": 3}
+
+
 async def test_a_household_is_matched_by_its_heads_nik_after_its_id_changed_and_then_by_the_new_id(registry: Registry):
     await registry.take_in(csv_of(family(1), family(2)), dated="2024-01-31")
     before = await registry.households()

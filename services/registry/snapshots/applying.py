@@ -81,6 +81,7 @@ async def apply_next(context: JobContext) -> bool:
 async def _settle_next(tx: Transaction, work: Import, snapshot: Snapshot, seal: RowSeal, cause: Envelope) -> None:
     families = await queries.staged_families(tx.connection, work.number, work.last_row, HOUSEHOLDS_AT_ONCE)
     if not families:
+        await gathering.count_what_is_listed(tx.connection)
         await queries.advance(tx.connection, work, stage="delisting")
         return
     known = await _known_by_family(tx, snapshot, families)
