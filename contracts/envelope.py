@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
@@ -153,6 +153,7 @@ class Event(BaseModel):
         super().__init_subclass__(**kwargs)
         if topic:
             cls.topic, cls.key_field = topic, key
+            cls.key = property(attrgetter(key))  # type: ignore[method-assign, assignment]
         elif cls.topic:
             cls.schema_version, cls.seals = version, seals
             cls.ce_type = f"entas.{cls.topic.partition('.')[0]}.{cls.__name__}.v{version}"
@@ -163,7 +164,7 @@ class Event(BaseModel):
     @property
     def key(self) -> str:
         """The stream this event belongs to, within its topic."""
-        return cast(str, getattr(self, self.key_field))
+        raise TypeError(f"{type(self).__name__} is of no topic, so it has no stream")
 
     def to_bytes(self) -> bytes:
         """The message value: UTF-8 JSON without absent fields. Raises if a personal record is not sealed yet."""

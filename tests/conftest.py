@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.databases import Databases, FreshDatabase, Migrate
@@ -18,8 +18,11 @@ from tests.support.stack import Stack
 # Pretty tracebacks draw every local variable, which for a batch of records takes longer than a Kafka session lasts.
 structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
 
-# The same examples in every run: what turns red was changed. `--hypothesis-profile=default` looks further, by chance.
-settings.register_profile("again", derandomize=True)
+# The same examples in every run: what turns red was changed. `--hypothesis-profile=further` tries others, by chance.
+# How long an example takes says nothing, on a machine that has other things to do.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("again", untimed, derandomize=True)
+settings.register_profile("further", untimed)
 settings.load_profile("again")
 
 

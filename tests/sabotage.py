@@ -575,4 +575,12 @@ FAULTS = (
         "",
         "tests/kit/test_auth.py::test_what_a_token_proved_is_good_for_half_a_minute_and_never_longer_than_the_token",
     ),
+    Fault(
+        "a list is held against households that nobody has counted",
+        "services/registry/snapshots/gathering.py",
+        "ANALYZE household, household_family, snapshot_spared",
+        "ANALYZE snapshot_spared",
+        "tests/registry/test_imports_again.py"
+        "::test_the_planner_knows_how_many_are_listed_before_each_is_held_against_the_list",
+    ),
 )

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 from contracts.envelope import EVENTS, Envelope, Event
@@ -66,7 +67,7 @@ class Table(Generic[Row]):
     def columns(self) -> tuple[str, ...]:
         return tuple(field.name for field in dataclasses.fields(cast(Any, self.row)))
 
-    @property
+    @cached_property
     def folds(self) -> tuple[type[Event], ...]:
         """The events that can change this table."""
         if self.touches is not None:
