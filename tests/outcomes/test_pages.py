@@ -12,8 +12,9 @@ from services.kit.clock import steer
 from services.outcomes.figures import queries
 from services.outcomes.figures.definitions import FIGURES
 from services.outcomes.pages import formats
-from services.outcomes.pages.texts import TEXTS
+from services.outcomes.pages.texts import SOURCES, TEXTS
 from services.outcomes.pages.views import LOMBOK, ON_THE_MAP, SUMBAWA
+from services.outcomes.rules.decisions import PROJECT_DEFAULTS
 from tests.outcomes.conftest import Outcomes
 from tests.outcomes.facts import listed
 from tests.outcomes.province import NOW, province, settle
@@ -135,6 +136,15 @@ async def test_how_a_number_is_known_names_the_rule_and_its_terms(settled: Outco
     assert "Graduasi, versi 1 ( graduation ), berlaku sejak 2 Mei 2024" in text
     assert "garis per orang dan bulan: Rp322.170" in text
     assert "makanan, air bersih, sanitasi dan tempat tinggal" in text
+
+
+async def test_what_a_rule_stands_on_is_said_in_both_languages(settled: Outcomes):
+    assert {rule.source for rule in PROJECT_DEFAULTS.values()} == SOURCES.keys()
+    for path in ("/", "/how/graduated"):
+        indonesian, english = [words((await page(settled, path, language)).text) for language in ("id", "en")]
+        assert "Dua sumber nafkah: Desa Berdaya NTB" in indonesian
+        assert "Two livelihoods" not in indonesian
+        assert "Two livelihoods: Desa Berdaya NTB" in english
 
 
 async def test_a_hidden_number_says_that_it_is_hidden_and_why(settled: Outcomes):

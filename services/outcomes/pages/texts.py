@@ -199,3 +199,16 @@ TEXTS: dict[str, Text] = {
         "Entas is open software (Apache-2.0). Region codes: Kepmendagri 300.2.2-2138/2025.",
     ),
 }
+
+SOURCES: dict[str, str] = {
+    "project default": "bawaan proyek",
+    "project default: no regulation sets when participants are visited again": (
+        "bawaan proyek: belum ada peraturan yang menetapkan kapan peserta dikunjungi lagi"
+    ),
+    "The line: 1.9 USD PPP, Rp10,739 a day (2022). Two livelihoods: Desa Berdaya NTB. "
+    "The rest: project default after BRAC's graduation criteria": (
+        "Garis: 1,9 dolar AS PPP, Rp10.739 sehari (2022). Dua sumber nafkah: Desa Berdaya NTB. "
+        "Selebihnya: bawaan proyek menurut kriteria graduasi BRAC"
+    ),
+}
+"""What this project's own rules stand on, in Bahasa Indonesia. Any other source is shown as it was written."""

@@ -17,7 +17,7 @@ from services.outcomes.figures.queries import RuleInForce
 from services.outcomes.figures.sources import Dimension
 from services.outcomes.figures.words import Language
 from services.outcomes.pages import formats
-from services.outcomes.pages.texts import TEXTS
+from services.outcomes.pages.texts import SOURCES, TEXTS
 
 SHADES = 5
 HIDDEN = "···"
@@ -452,10 +452,13 @@ class Page:
         lines = []
         for kind in RuleKind:
             for rule in self.issue.rules.get(kind, []):
-                source = rule.source or self.t("how.applied_by_training")
+                source = self.source_of(rule) or self.t("how.applied_by_training")
                 since = "" if rule.adopted_at is None else formats.day(day_of(rule.adopted_at), self.language)
                 lines.append(Line(_capital(self.t(f"rule.{kind}")), (), cells=(str(rule.rule_version), source, since)))
         return lines
+
+    def source_of(self, rule: RuleInForce) -> str | None:
+        return SOURCES.get(rule.source or "", rule.source) if self.language == "id" else rule.source
 
 
 def _capital(text: str) -> str:
