@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Mapping
-from functools import cache
 from typing import Any
 
 import httpx
 
 from services.audit.sources import BATCH, Batch, Broken, Found, Noted, entry_from
 from services.kit.auth import ServiceToken
+from services.kit.trust import trusted
 
 _AT_ONCE = 20_000
 _NOTES = 10_000
@@ -99,7 +98,7 @@ class _Answer:
 
     def __init__(self, url: str, query: Mapping[str, int], token: ServiceToken) -> None:
         self._url, self._query, self._token = url, query, token
-        self._client = httpx.AsyncClient(timeout=60, verify=_trusted())
+        self._client = httpx.AsyncClient(timeout=60, verify=trusted())
 
     async def __aenter__(self) -> httpx.Response:
         headers = {"Authorization": f"Bearer {await self._token.token()}"}
@@ -117,12 +116,6 @@ class _Answer:
     async def __aexit__(self, *_: Any) -> None:
         await self._stream.aclose()
         await self._client.aclose()
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Who may vouch for servers; reading that takes longer than most answers, so it is read once."""
-    return httpx.create_ssl_context()
 
 
 def _size_in(note: str, otherwise: int) -> int:

@@ -11,6 +11,7 @@ import httpx
 
 from services.audit.api_source import NotShown
 from services.kit.auth import ServiceToken
+from services.kit.trust import trusted
 
 _TIMEOUT_SECONDS = 60.0
 
@@ -26,7 +27,7 @@ class Apis:
 
     async def __aenter__(self) -> Self:
         for service, address in self._addresses.items():
-            client = httpx.AsyncClient(base_url=address, timeout=_TIMEOUT_SECONDS)
+            client = httpx.AsyncClient(base_url=address, timeout=_TIMEOUT_SECONDS, verify=trusted())
             self._clients[service] = await self._closing.enter_async_context(client)
         return self
 

@@ -20,6 +20,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.kit.logs import masked
 from services.kit.refusal import Refused, Unavailable
+from services.kit.trust import trusted
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 LEEWAY_SECONDS = 30
@@ -209,7 +210,7 @@ class ServiceToken:
     async def _fetch(self) -> None:
         asked_at = self._monotonic()
         try:
-            async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS) as client:
+            async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS, verify=trusted()) as client:
                 grant = {"grant_type": "client_credentials"}
                 answer = await client.post(self._token_url, data=grant, auth=self._credentials)
             answer.raise_for_status()
@@ -247,7 +248,7 @@ def requires(*roles: str) -> Callable[..., Awaitable[Principal]]:
 
 
 async def _get_json(url: str) -> Any:
-    async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS, verify=trusted()) as client:
         answer = await client.get(url)
     return answer.raise_for_status().json()
 

@@ -9,6 +9,7 @@ import httpx
 
 from services.kit.auth import IssuerUnavailable, ServiceToken
 from services.kit.refusal import Unavailable
+from services.kit.trust import trusted
 
 _HTTP_TIMEOUT_SECONDS = 10.0
 
@@ -23,7 +24,7 @@ class RegistryPeer:
         self._service_token = service_token
         self._wanted = wanted
         self._raises = raises
-        self._client = httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS)
+        self._client = httpx.AsyncClient(timeout=_HTTP_TIMEOUT_SECONDS, verify=trusted())
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON object that was answered. Raises what the failure means; never with anything of the body in it."""

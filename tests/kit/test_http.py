@@ -23,6 +23,7 @@ from services.kit.keyring import BorrowedKeys, LocalKeys
 from services.kit.keys import RemoteKeys
 from services.kit.settings import Settings
 from services.kit.transaction import Workplace, acting_as
+from services.kit.trust import trusted
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.support.cable import Cable, cable_to
@@ -124,7 +125,7 @@ async def world(databases: Databases) -> AsyncIterator[World]:
             return {"ready": True}
 
         base = await opened.enter_async_context(served(api_app(service, settings, workplace, health)))
-        client = await opened.enter_async_context(httpx.AsyncClient(base_url=base, timeout=20))
+        client = await opened.enter_async_context(httpx.AsyncClient(base_url=base, timeout=20, verify=trusted()))
         yield World(lab, dsn, pool, workplace, client, base, signing_key, cable, settings)
 
 
@@ -674,7 +675,7 @@ async def test_what_is_not_there_is_told_by_its_own_code_with_the_time_to_wait(w
         return {"ready": True}
 
     app = api_app(service_of(world.lab), world.settings, replace(world.workplace, keyring=keys), health)
-    async with served(app) as base, httpx.AsyncClient(base_url=base) as client:
+    async with served(app) as base, httpx.AsyncClient(base_url=base, verify=trusted()) as client:
         headers = world.bearer() | {"Idempotency-Key": "away-key"}
         body = {"name": "Siti Rahmah"}
         for answer in (

@@ -20,6 +20,7 @@ from services.kit.database import migrate, open_pool
 from services.kit.jobs import JobContext
 from services.kit.settings import Settings
 from services.kit.transaction import Workplace, acting_as
+from services.kit.trust import trusted
 from services.registry.__main__ import SERVICE
 from services.registry.snapshots.applying import apply_next
 from tests.kit.issuer import ISSUER, Issuer, token
@@ -137,7 +138,7 @@ async def running_registry(fresh_database: FreshDatabase, folder: Path) -> Async
                 "registry", pool, SERVICE.tables, SERVICE.keyring(settings), lambda: NOW, lambda: None
             )
             app = api_app(SERVICE, settings, workplace, _healthy)
-            async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+            async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60, verify=trusted()) as http:
                 context = JobContext(workplace, settings, asyncio.Event())
                 yield Registry(dsn, pool, http, context, issuer.publish("first"), environment)
         finally:
