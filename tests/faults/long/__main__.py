@@ -121,7 +121,7 @@ def _strike(load: HeavyLoad, pace: Pace, striker: Striker, plan: list[Lane], min
         load.raise_what_a_lane_met()
         console.print(
             f"[dim]{time.monotonic() - begun:5.0f} s  {len(striker.done):3} faults  "
-            f"{pace.events:9,} events of bulk commands  {load.counts['commands']:6,} commands  "
+            f"{pace.events:9,} events in bulk  {load.counts['commands']:6,} commands  "
             f"{load.counts['repeats']:5,} repeated[/dim]"
         )
         next((thread for thread in threads if thread.is_alive()), threads[0]).join(10)
