@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -287,13 +288,21 @@ def _holder(port: int) -> str:
     return "a program of another user"
 
 
+_given: deque[int] = deque(maxlen=500)
+"""Ports that this process was given last: who asked may not listen there yet."""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports on which nothing listens now, below those that the kernel hands out for outgoing connections.
 
     Were they not below, a client that keeps knocking while a server is down could connect to itself, or take the port.
+    Each process chooses among a thousand of its own, mostly, so that two that choose at once do not choose the same.
     """
-    candidates = random.sample(range(15_000, 30_000), 200)
-    return [port for port in candidates if port_is_free(port)][:count]
+    first = 15_000 + os.getpid() % 15 * 1_000
+    candidates = random.sample(range(first, first + 1_000), 1_000)
+    ports = list(islice((port for port in candidates if port not in _given and port_is_free(port)), count))
+    _given.extend(ports)
+    return ports
 
 
 def pace(daemon: Daemon, *, within_seconds: float, until: str) -> Iterator[None]:

@@ -81,6 +81,11 @@ def layout() -> Iterator[Layout]:
         yield made
 
 
+def test_a_port_is_given_once_though_nobody_listens_there_yet():
+    ports = [port for _ in range(8) for port in free_ports(10)]
+    assert len(set(ports)) == 80
+
+
 def test_a_second_up_says_that_all_is_running_and_changes_nothing(layout: Layout) -> None:
     up(layout, lambda line: None)
     before = pids(layout)
