@@ -33,7 +33,6 @@ from services.kit.keyring import LocalKeys
 from services.kit.reactions import Reactions
 from services.kit.relay import Nudge, Relay
 from services.kit.transaction import Workplace, acting_as
-from services.registry.state import TABLES as REGISTRY_TABLES
 from services.training.state import TABLES as TRAINING_TABLES
 from tests.journeys.oracle import Oracle
 from tests.journeys.oracle.lists import read_list
@@ -179,7 +178,7 @@ async def of_the_kit(registry: Site, training: Site, kafka: str, transactions: i
 
 @contextmanager
 def _beside(service: str, dsn: str, kafka: str) -> Iterator[None]:
-    """What a service's worker runs, in a process of its own until the block ends."""
+    """What a service's worker would do here, in a process of its own until the block ends."""
     process = multiprocessing.get_context("spawn").Process(target=_work, args=(service, dsn, kafka), daemon=True)
     process.start()
     try:
@@ -194,12 +193,14 @@ def _work(service: str, dsn: str, kafka: str) -> None:
     logging.disable(logging.WARNING)
     look_less_often()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_relay_and_consume(service, dsn, kafka))
+        runner.run(_relay_or_consume(service, dsn, kafka))
 
 
-async def _relay_and_consume(service: str, dsn: str, kafka: str) -> None:
-    tables = {"registry": REGISTRY_TABLES, "training": TRAINING_TABLES}[service]
-    workplace = Workplace(service, await open_pool(dsn), tables, LocalKeys(bytes(32)), lambda: NOW, lambda: None)
+async def _relay_or_consume(service: str, dsn: str, kafka: str) -> None:
+    """The registry listens to nobody here, and training tells nobody anything."""
     forever = asyncio.Event()
-    consumer = Consumer(workplace, kafka, Reactions(), ())
-    await asyncio.gather(Relay(f"/entas/{service}", dsn, kafka).run(forever), consumer.run(forever))
+    if service == "registry":
+        await Relay("/entas/registry", dsn, kafka).run(forever)
+    keys = LocalKeys(bytes(32))
+    workplace = Workplace(service, await open_pool(dsn), TRAINING_TABLES, keys, lambda: NOW, lambda: None)
+    await Consumer(workplace, kafka, Reactions(), ()).run(forever)
