@@ -201,6 +201,7 @@ async def _relay_or_consume(service: str, dsn: str, kafka: str) -> None:
     forever = asyncio.Event()
     if service == "registry":
         await Relay("/entas/registry", dsn, kafka).run(forever)
-    keys = LocalKeys(bytes(32))
-    workplace = Workplace(service, await open_pool(dsn), TRAINING_TABLES, keys, lambda: NOW, lambda: None)
-    await Consumer(workplace, kafka, Reactions(), ()).run(forever)
+    else:
+        keys = LocalKeys(bytes(32))
+        workplace = Workplace(service, await open_pool(dsn), TRAINING_TABLES, keys, lambda: NOW, lambda: None)
+        await Consumer(workplace, kafka, Reactions(), ()).run(forever)

@@ -1,7 +1,8 @@
-"""Reading from Kafka what is no text: one record that aiokafka cannot decode must not hold up all that a member reads.
+"""How Kafka is read: what aiokafka and FastStream would do otherwise, and a reader for commands.
 
-Names of headers are UTF-8 by the protocol, but no broker looks: whoever writes bytes by hand can publish others. Then
-aiokafka (0.14) raises UnicodeDecodeError at each fetch, for all partitions of the consumer, and has no hook for that.
+One record that aiokafka (0.14) cannot decode must not hold up all that a member reads. Names of headers are UTF-8 by
+the protocol, but no broker looks: whoever writes bytes by hand can publish others. It then raises UnicodeDecodeError
+at each fetch, for all partitions of the consumer, and has no hook for that.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from services.outcomes.figures import queries
 from services.outcomes.figures.definitions import FIGURES
 from services.outcomes.pages import formats
 from services.outcomes.pages.texts import SOURCES, TEXTS
-from services.outcomes.pages.views import LOMBOK, ON_THE_MAP, SUMBAWA
+from services.outcomes.pages.views import IN_TABLES, LOMBOK, OF_COHORTS, ON_THE_MAP, SUMBAWA
 from services.outcomes.rules.decisions import PROJECT_DEFAULTS
 from tests.outcomes.conftest import Outcomes
 from tests.outcomes.facts import listed
@@ -335,5 +335,5 @@ async def test_a_page_of_the_whole_province_takes_less_than_a_second(outcomes: O
     assert min(taken) < 1, taken
 
 
-def test_tiles_show_public_figures():
-    assert all(FIGURES[name].public is not None for name in ON_THE_MAP)
+def test_tables_and_tiles_show_public_figures():
+    assert all(FIGURES[name].public is not None for name in (*IN_TABLES, *OF_COHORTS, *ON_THE_MAP))

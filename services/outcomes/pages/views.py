@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,8 @@ NONE = "–"
 
 ON_THE_MAP = ("graduated_now", "graduated", "completed", "enrolled", "verified", "households_listed")
 """What the tiles can show."""
+IN_TABLES = ("households_listed", "verified", "enrolled", "completed", "graduated_now", "follow_ups_due")
+OF_COHORTS = ("enrolled", "completed", "graduated_now")
 
 LOMBOK = ("52.08", "52.71", "52.01", "52.02", "52.03")
 SUMBAWA = ("52.07", "52.04", "52.05", "52.06", "52.72")
@@ -169,7 +172,7 @@ class Page:
             share=None if share is None else round(min(share, 100), 2),
         )
 
-    @property
+    @cached_property
     def out(self) -> str:
         """The figure of who lives out of extreme poverty; where too few fell back to be told, of who ever came out."""
         now, ever = self.number("graduated_now"), self.number("graduated")
@@ -181,11 +184,14 @@ class Page:
 
     @property
     def in_tables(self) -> tuple[str, ...]:
-        return ("households_listed", "verified", "enrolled", "completed", self.out, "follow_ups_due")
+        return self._told(IN_TABLES)
 
     @property
     def of_cohorts(self) -> tuple[str, ...]:
-        return ("enrolled", "completed", self.out)
+        return self._told(OF_COHORTS)
+
+    def _told(self, figure_ids: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.out if name == "graduated_now" else name for name in figure_ids)
 
     def fact(self, figure_id: str, area: AreaCode | None = None, whole: float | None = None) -> Fact:
         figure = FIGURES[figure_id]
