@@ -49,7 +49,7 @@ def test_an_instant_in_another_zone_is_the_same_instant_in_utc(file):
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=40))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 def test_every_move_is_seen_however_fast_they_follow(tmp_path, moves):
     # Inodes are used again and the kernel's clock ticks in milliseconds: neither may hide the last move.
     file = tmp_path / "clock"

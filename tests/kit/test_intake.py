@@ -337,7 +337,7 @@ def standing_lab() -> Iterator[Lab]:
     made.forget()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_reading_never_raises_and_repeats_nothing(standing_lab: Lab, data: st.DataObject):
     lab = standing_lab

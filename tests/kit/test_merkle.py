@@ -148,7 +148,7 @@ def test_consistency_proofs_are_those_published(old, new):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_split_into_batches_gives_the_same_tree(data):
     count = data.draw(st.integers(0, 1200))
     leaves = numbered(count)
@@ -163,7 +163,7 @@ def test_any_split_into_batches_gives_the_same_tree(data):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_extend_says_it_completed_is_every_perfect_node_that_is_new(data):
     before = data.draw(st.integers(0, 300))
     added = data.draw(st.integers(0, 300))
@@ -180,7 +180,7 @@ def test_what_extend_says_it_completed_is_every_perfect_node_that_is_new(data):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_proofs_from_needed_tiles_alone_equal_the_definition(data):
     total = data.draw(st.integers(1, 700))
     size = data.draw(st.integers(1, total))
@@ -214,7 +214,7 @@ def test_a_tree_with_tiles_on_three_levels_proves_its_leaves():
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_changed_claim_of_inclusion_is_not_believed(data):
     size = data.draw(st.integers(1, 40))
     index = data.draw(st.integers(0, size - 1))
@@ -246,7 +246,7 @@ def changed(data, claim, leaves):
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_rewritten_past_is_not_consistent(data):
     new = data.draw(st.integers(2, 40))
     old = data.draw(st.integers(1, new - 1))

@@ -67,7 +67,7 @@ def sequences(records: Sequence[Any]) -> list[int]:
     return [int(dict(r.headers)["ce_sequence"]) for r in records]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(records=partitions(), data=st.data())
 def test_any_fetches_of_any_copies_give_each_event_once_and_in_order(records: list[Record], data: st.DataObject):
     standing, taken = Standing(), []
@@ -88,7 +88,7 @@ def test_any_fetches_of_any_copies_give_each_event_once_and_in_order(records: li
     assert standing.next_offset == records[-1].offset + 1
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(records=partitions(), data=st.data())
 def test_an_event_that_is_lost_is_noticed_at_the_next_one(records: list[Record], data: st.DataObject):
     numbers = list(dict.fromkeys(sequences(records)))
@@ -105,7 +105,7 @@ def test_an_event_that_is_lost_is_noticed_at_the_next_one(records: list[Record],
         assert piece.after.next_offset <= following.offset
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(offsets=st.lists(st.integers(0, 60), unique=True, min_size=1).map(sorted), start=st.integers(0, 60))
 def test_of_a_partners_records_each_is_taken_once_whatever_the_gaps(offsets: list[int], start: int):
     records = [Record("partner", 0, offset, (("ce_id", f"m{offset}".encode()),)) for offset in offsets]

@@ -135,7 +135,7 @@ def cut(mixed: Sequence[Delivery], chance: random.Random) -> Iterator[Sequence[D
         start += size
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=facts, chance=st.randoms(use_true_random=False))
 async def test_any_batches_interleavings_and_copies_give_the_oracles_tables(
     lab: Lab, connection: Any, facts: list[Any], chance: random.Random
@@ -434,7 +434,7 @@ async def store_and_load(connection: Any, table: Table[Specimen], fact: type[Eve
     return [reading_again.get(table, row.specimen_id) for row in stored]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(row=specimens_of_all_kinds)
 async def test_every_kind_of_column_comes_back_as_it_went(
     connection: Any, specimens: tuple[Table[Specimen], type[Event]], row: Specimen

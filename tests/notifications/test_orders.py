@@ -127,7 +127,7 @@ def test_the_story_wants_something_by_every_rule():
     assert len(AS_TOLD) == 3 + 2 * 5 + 2 + 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(order=st.randoms(use_true_random=False))
 def test_every_interleaving_of_the_topics_wants_the_same(order: Any):
     assert wanted(interleaved(order)) == AS_TOLD

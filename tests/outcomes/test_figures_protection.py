@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.outcomes.figures.protection import Breakdown, Column, Leaf, Protected, protect
@@ -210,13 +210,13 @@ def truths(draw: st.DrawFn) -> Truth:
 
 
 @given(truths())
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=250)
 def test_no_small_number_can_be_worked_out_from_all_that_is_public(truth: Truth):
     assert truth.worked_out(truth.protected()) == []
 
 
 @given(truths())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_shown_is_true_and_never_small(truth: Truth):
     public = truth.protected()
     for place, present, row in truth.rows():

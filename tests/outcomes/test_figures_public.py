@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kit.clock import steer
@@ -367,7 +367,7 @@ def secrets(raw: Raw) -> Iterator[tuple[str, int]]:
 
 
 @given(raws())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_nobody_works_out_a_small_count_from_all_that_is_public(raw: Raw):
     release = publication.release(raw, SMALLEST, "now")
     assert Everybody(release, most=raw.totals["enrolled"] + SMALLEST).works_out(raw) == []

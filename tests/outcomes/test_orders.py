@@ -169,14 +169,14 @@ def ending(arriving: Told) -> dict[str, list[str]]:
     }
 
 
-@settings(max_examples=80, deadline=None, phases=UNSHRUNK)
+@settings(max_examples=80, phases=UNSHRUNK)
 @given(streams=histories(), order=st.randoms(use_true_random=False))
 def test_every_order_across_streams_gives_the_same_cases_baselines_and_follow_ups(streams, order):
     one, other = (ending(shuffled(streams, order)) for _ in range(2))
     assert one == other
 
 
-@settings(max_examples=40, deadline=None, phases=UNSHRUNK)
+@settings(max_examples=40, phases=UNSHRUNK)
 @given(streams=histories(), order=st.randoms(use_true_random=False))
 def test_there_is_one_case_for_each_who_completed_from_their_earliest_training_on(streams, order):
     """Against what the script itself says, without a fold."""
@@ -199,7 +199,7 @@ def test_there_is_one_case_for_each_who_completed_from_their_earliest_training_o
             assert case.is_open == (not ended)
 
 
-@settings(max_examples=40, deadline=None, phases=UNSHRUNK)
+@settings(max_examples=40, phases=UNSHRUNK)
 @given(streams=histories(), order=st.randoms(use_true_random=False))
 def test_a_baseline_says_what_the_facts_up_to_the_completion_said(streams, order):
     """Against what the script itself says, without a fold: the household's size, decile and village at that instant."""

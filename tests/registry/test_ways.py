@@ -163,7 +163,7 @@ class Ways(RuleBasedStateMachine):
 
 
 TestWays = Ways.TestCase
-TestWays.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestWays.settings = settings(max_examples=60, stateful_step_count=25)
 
 
 @given(st.permutations([0, 1, 2, 3]))

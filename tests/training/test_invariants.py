@@ -444,7 +444,5 @@ class Training(RuleBasedStateMachine):
             assert statuses.isdisjoint({EnrolmentStatus.ENROLLED, EnrolmentStatus.WAITLISTED})
 
 
-Training.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Training.TestCase.settings = settings(max_examples=80, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestNothingImpossibleHappens = Training.TestCase

@@ -122,7 +122,7 @@ tellings = st.dictionaries(st.sampled_from(sorted(HOMES)), facts_of_one, min_siz
 orders = st.randoms(use_true_random=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(told=tellings, quotas=st.tuples(st.integers(2, 5), st.integers(1, 3)), order=orders)
 def test_every_order_of_peoples_facts_gives_one_cohort_the_same_list_within_its_quotas(
     told: Any, quotas: tuple[int, int], order: Any
@@ -132,7 +132,7 @@ def test_every_order_of_peoples_facts_gives_one_cohort_the_same_list_within_its_
     assert one == other
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(told=tellings, order=orders)
 def test_every_order_of_peoples_facts_gives_two_cohorts_the_same_lists(told: Any, order: Any):
     one, other = endings_of(told, two_cohorts_with_one_line, order)

@@ -166,7 +166,7 @@ def streams_of(facts: list[tuple[Event, Envelope]]) -> dict[tuple[str, str], lis
     return streams
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(order=st.randoms(use_true_random=False))
 def test_the_tables_are_the_same_for_every_interleaving_of_streams(order):
     waiting = {stream: list(facts) for stream, facts in streams_of(AS_FOLDED.events).items()}
