@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import MutableHeaders, State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.kit import figures, log_api, metrics, problems, tracing
@@ -38,9 +38,7 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         dependencies=[Depends(_refuse_unstorable)],
     )
-    app.state.workplace = workplace
-    app.state.settings = settings
-    app.state.verifier = Verifier(settings.jwks_url, settings.token_issuer)
+    furnish(app, settings, workplace)
     problems.install(app)
     app.add_exception_handler(Replayed, _replayed)
     app.add_exception_handler(TimedOut, _timed_out)
@@ -56,6 +54,12 @@ def api_app(service: Service, settings: Settings, workplace: Workplace, health: 
     app.include_router(tracing.router)
     _add_health(app, health)
     return app
+
+
+def furnish(app: FastAPI, settings: Settings, workplace: Workplace) -> None:
+    """Gives the application what its requests work with, in the place of all that it had."""
+    verifier = Verifier(settings.jwks_url, settings.token_issuer)
+    app.state = State({"workplace": workplace, "settings": settings, "verifier": verifier})
 
 
 def worker_app(service: Service, health: Health) -> FastAPI:

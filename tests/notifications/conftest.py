@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contracts.envelope import Envelope, Event, PersonalRecord, Sealing
-from services.kit.app import api_app
 from services.kit.auth import ServiceToken
 from services.kit.clock import clock_from, steer
 from services.kit.database import migrate, open_pool
@@ -36,6 +35,7 @@ from services.notifications.settings import SenderSettings
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.notifications.facts import NOW, defaults
+from tests.support.apis import api_of
 from tests.support.databases import FreshDatabase
 from tests.support.lab import eventually
 from tests.support.taking import record_of, take_all
@@ -270,11 +270,7 @@ async def notifications_at(url: str, folder: Path, **senders: str | None) -> Asy
         workplace = Workplace(
             SERVICE.name, pool, SERVICE.tables, BorrowedKeys(keys), clock_from(settings).now, lambda: None
         )
-
-        async def health() -> dict[str, Any]:
-            return {"ready": True}
-
-        app = api_app(SERVICE, settings, workplace, health)
+        app = opened.enter_context(api_of(SERVICE, settings, workplace))
         client = await opened.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://notifications.test")
         )

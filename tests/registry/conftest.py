@@ -16,7 +16,6 @@ from fastapi import FastAPI
 
 from contracts.envelope import Event, Sealing
 from contracts.registry import PersonDetails
-from services.kit.app import api_app
 from services.kit.clock import clock_from, steer
 from services.kit.database import migrate, open_pool
 from services.kit.settings import Settings
@@ -26,6 +25,7 @@ from services.registry.__main__ import SERVICE
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
 from tests.registry.facts import NOW, default_rules, listed
+from tests.support.apis import api_of
 from tests.support.databases import FreshDatabase
 
 
@@ -130,11 +130,7 @@ async def registry(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterat
         opened.push_async_callback(pool.close)
         keyring, now = SERVICE.keyring(settings), clock_from(settings).now
         workplace = Workplace(SERVICE.name, pool, SERVICE.tables, keyring, now, lambda: None)
-
-        async def health() -> dict[str, Any]:
-            return {"ready": True}
-
-        app = api_app(SERVICE, settings, workplace, health)
+        app = opened.enter_context(api_of(SERVICE, settings, workplace))
         client = await opened.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://registry.test")
         )

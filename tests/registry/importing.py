@@ -15,7 +15,6 @@ import httpx
 
 from contracts.p3ke import HEAD
 from contracts.registry import HouseholdDetails
-from services.kit.app import api_app
 from services.kit.database import migrate, open_pool
 from services.kit.jobs import JobContext
 from services.kit.settings import Settings
@@ -25,6 +24,7 @@ from services.registry.__main__ import SERVICE
 from services.registry.snapshots.applying import apply_next
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
+from tests.support.apis import api_of
 from tests.support.databases import FreshDatabase
 
 NOW = datetime(2024, 7, 8, 1, 0, tzinfo=UTC)
@@ -137,16 +137,12 @@ async def running_registry(fresh_database: FreshDatabase, folder: Path) -> Async
             workplace = Workplace(
                 "registry", pool, SERVICE.tables, SERVICE.keyring(settings), lambda: NOW, lambda: None
             )
-            app = api_app(SERVICE, settings, workplace, _healthy)
-            async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60, verify=trusted()) as http:
-                context = JobContext(workplace, settings, asyncio.Event())
-                yield Registry(dsn, pool, http, context, issuer.publish("first"), environment)
+            with api_of(SERVICE, settings, workplace) as app:
+                async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=60, verify=trusted()) as http:
+                    context = JobContext(workplace, settings, asyncio.Event())
+                    yield Registry(dsn, pool, http, context, issuer.publish("first"), environment)
         finally:
             pool.terminate()
-
-
-async def _healthy() -> dict[str, Any]:
-    return {"ready": True}
 
 
 # --- Lists ------------------------------------------------------------------------------------------------------------

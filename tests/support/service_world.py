@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contracts.envelope import Envelope, Event, PersonalRecord, Sealing
-from services.kit.app import api_app
 from services.kit.auth import ServiceToken
 from services.kit.clock import clock_from, steer
 from services.kit.database import migrate, open_pool
@@ -32,6 +31,7 @@ from services.kit.timers import run_once
 from services.kit.transaction import Transaction, Workplace, acting_as, new_id
 from tests.kit.issuer import ISSUER, Issuer, token
 from tests.kit.serving import served
+from tests.support.apis import api_of
 from tests.support.databases import FreshDatabase
 from tests.support.taking import record_of, take_all
 
@@ -233,11 +233,7 @@ async def opened(
         workplace = Workplace(
             service.name, pool, service.tables, BorrowedKeys(keys), clock_from(settings).now, lambda: None
         )
-
-        async def health() -> dict[str, Any]:
-            return {"ready": True}
-
-        app = api_app(service, settings, workplace, health)
+        app = stack.enter_context(api_of(service, settings, workplace))
         client = await stack.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{service.name}.test")
         )
