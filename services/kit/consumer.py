@@ -308,15 +308,17 @@ class Consumer:
             for place in assigned & self._stopped_places():
                 # A pause does not outlive a rebalance, so it is laid again.
                 consumer.pause(TopicPartition(*place))
+        # As it was before Kafka is asked for the ends: while the answer is under way, more is read than it knows of.
+        held = dict(self._held)
         await self.measure()
         for place, end in self._ends.items():
             labels = (self._group, place.topic, str(place.partition))
             metrics.consumer_lag.labels(*labels).set(max(0, end - self._standing(place)))
             metrics.consumer_position.labels(*labels).set(self._standing(place))
-            if self._standing(place) > end and place in self._held and place not in self.stopped:
+            if place in held and held[place].next_offset > end and place not in self.stopped:
                 await self._stop(
                     place,
-                    f"{place} ends at offset {end}, but was read up to {self._standing(place)}: the "
+                    f"{place} ends at offset {end}, but was read up to {held[place].next_offset}: the "
                     "topic was made anew or truncated; restore it, or rebuild what was read from it",
                 )
 

@@ -44,6 +44,12 @@ _UNDER_WAY = {
 }
 """Work of jobs, which no timer names as due."""
 
+_TRANSACTIONS = """
+    SELECT pid, state, wait_event_type, wait_event, now() - xact_start AS since, pg_blocking_pids(pid), left(query, 200)
+    FROM pg_stat_activity
+    WHERE datname = %s AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
+
 SOURCES = {"partners.dukcapil": "urn:dukcapil", "partners.dinkop": "urn:dinkop"}
 
 
@@ -244,9 +250,25 @@ class World(Stack):
         """Waits until everything that happened is dealt with everywhere: timers, lists, outboxes, cursors."""
         # What is at rest sends nothing more to what is looked at next.
         for service in HOUSE:
-            wait_for(f"{service} has read everything", partial(self._has_read_everything, service))
-            wait_for(f"{service} has nothing due", partial(self._has_nothing_due, service))
-            wait_for(f"{service} has sent everything", partial(self._has_sent_everything, service))
+            told = partial(self._what_is_left, service)
+            wait_for(f"{service} has read everything", partial(self._has_read_everything, service), told=told)
+            wait_for(f"{service} has nothing due", partial(self._has_nothing_due, service), told=told)
+            wait_for(f"{service} has sent everything", partial(self._has_sent_everything, service), told=told)
+
+    def _what_is_left(self, service: str) -> str:
+        """For whoever finds out why a service does not come to rest: what it lacks, and what every worker says."""
+        sent = self.sent_to(service)
+        ends = {**sent.offsets, **sent.sequences}
+        cursor = self.rows(service, "SELECT topic, partition, next_offset, last_sequence, stopped FROM cursor")
+        lines = [f"{row}, of {ends[at]}" for row in cursor if (at := (row["topic"], row["partition"])) in ends]
+        for other in HOUSE:
+            unsent = self.value(other, "SELECT array_agg(batch_no) FROM sealed_batch WHERE sent_at IS NULL")
+            lines.append(f"{other}: outbox {self.value(other, 'SELECT count(*) FROM outbox')}, unsent batches {unsent}")
+            lines += [f"{other} in PostgreSQL: {row}" for row in self.rows(other, _TRANSACTIONS, f"entas_{other}")]
+        for name in [name for name in self.layout.ports if "-worker" in name]:
+            lines.append(f"{name}: pid {self.process(name).pid()}, {self.state_of(name)}, and its log ends:")
+            lines.append(self.process(name).log_tail(12))
+        return "\n".join(lines)
 
     def _next_due(self, service: str) -> datetime | None:
         def says() -> dict[str, Any] | None:
@@ -367,8 +389,13 @@ def _told(answer: httpx.Response) -> str:
     return f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:2000]}"
 
 
-def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS) -> T:
-    """Asks again and again until the answer is true, and gives it. A database that is away has no answer yet."""
+def wait_for(
+    what: str, check: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS, told: Callable[[], str] = str
+) -> T:
+    """Asks again and again until the answer is true, and gives it. A database that is away has no answer yet.
+
+    When patience ends, `told` says what there is instead.
+    """
     deadline = time.monotonic() + seconds
     answer: T | None = None
     while True:
@@ -382,5 +409,5 @@ def wait_for(what: str, check: Callable[[], T | None], *, seconds: float = PATIE
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"It did not come true within {seconds:.0f} s that {what}. {away}")
+            raise AssertionError(f"It did not come true within {seconds:.0f} s that {what}. {away}\n{told()}")
         time.sleep(0.05)
