@@ -59,9 +59,9 @@ TOPICS = _named(
     Topic("notifications.contacts", "notifications", 3, Audience.OWN),
     Topic("notifications.deliveries", "notifications", 6, Audience.SERVICES),
     Topic("partners.dukcapil", "registry", 3, Audience.PARTNERS, retention_days=7, written_by="dukcapil"),
-    Topic("partners.dukcapil.rejected", "registry", 1, Audience.PARTNERS, retention_days=90),
+    Topic("partners.dukcapil.rejected", "registry", 1, Audience.PARTNERS, read_by=("outcomes",)),
     Topic("partners.dinkop", "outcomes", 3, Audience.PARTNERS, retention_days=7, written_by="dinkop"),
-    Topic("partners.dinkop.rejected", "outcomes", 1, Audience.PARTNERS, retention_days=90),
+    Topic("partners.dinkop.rejected", "outcomes", 1, Audience.PARTNERS),
     *(checkpoints_topic(service) for service in ("registry", "training", "outcomes", "notifications")),
 )
 

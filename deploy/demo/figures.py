@@ -168,7 +168,12 @@ def between_services(answers: Answers) -> list[Comparison]:
             {name: log["sealed"] for name, log in logs.items()},
         ),
         *about_the_year(answers.year, answers.cohorts, logs),
-        *with_the_figures(answers.published, asdict(total(answers.funnel)), answers.year),
+        *with_the_figures(
+            answers.published,
+            asdict(total(answers.funnel)),
+            answers.year,
+            len(answers.rejections) + len(answers.year.rejections),
+        ),
     ]
 
 

@@ -35,7 +35,7 @@ def _figure(answer: Json, public: Json | None) -> PublishedFigure:
 
 
 def with_the_figures(
-    figures: Sequence[PublishedFigure], funnel: Mapping[str, int], year: YearAnswers
+    figures: Sequence[PublishedFigure], funnel: Mapping[str, int], year: YearAnswers, messages_rejected: int
 ) -> list[Comparison]:
     """What the lists of the services come to, and what is published: nobody is to work with two numbers."""
     published = {figure["id"]: figure["value"] for figure in figures}
@@ -56,7 +56,7 @@ def with_the_figures(
         "business_units_launched": sum(unit["status"] == "launched" for unit in year.units),
         "cooperatives": len(year.cooperatives),
         "members_recruited": sum(one["recruited"] for one in year.cooperatives),
-        "messages_rejected": len(year.rejections),
+        "messages_rejected": messages_rejected,
     }
     return [
         Comparison(

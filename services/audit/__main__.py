@@ -127,13 +127,11 @@ def _show(reports: Sequence[Report]) -> None:
             console.print(f"       {finding}", highlight=False, soft_wrap=True, markup=False)
         for kind, count in report.findings.more.items():
             console.print(f"[red]WRONG[/]  {kind}: {count:,} more", highlight=False)
-    table = Table(
-        "service", "source", "checkpoints", "events", "copies", "expired", "not signed yet", "root", "verdict"
-    )
+    table = Table("service", "source", "checkpoints", "events", "copies", "not signed yet", "root", "verdict")
     for report in reports:
         verdict = "[green]as signed[/]" if report.well else f"[red]{sum(report.findings.of.values()):,} findings[/]"
         root = "" if report.root is None else f"{report.root.hex()[:16]}…"
-        counted = (report.checkpoints, report.events, report.copies, report.expired, report.unsigned)
+        counted = (report.checkpoints, report.events, report.copies, report.unsigned)
         numbers = [f"{number:,}" for number in counted]
         table.add_row(report.service, report.source, *numbers, root, verdict)
     console.print(table)

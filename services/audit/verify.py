@@ -8,11 +8,9 @@ changed event is named itself; without them, the events between two checkpoints.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 from contracts.envelope import NOTHING_BEFORE, proof_bytes, value_digest
-from contracts.topics import TOPICS
 from services.audit.findings import Findings, Kind
 from services.audit.seen import Seen
 from services.audit.signed import Signed, SignedNote, read_signed
@@ -22,8 +20,6 @@ from services.kit.merkle import HASH_BYTES, Frontier, leaf_hash
 from services.kit.notes import VerifierKey
 
 Progress = Callable[[int, int], None]  # events read, events in all
-# Of the topics that are in a log: what partners were told that their messages were rejected for.
-SHORTEST_KEPT_DAYS = min(t.retention_days for t in TOPICS.values() if t.retention_days and t.written_by is None)
 MOST_NAMED_BY_STREAMS = 100
 MOST_MISSING = 100_000  # events that are named one by one
 LEAVES_AT_ONCE = 100_000
@@ -39,7 +35,6 @@ class Report:
     events: int = 0  # each sequence once
     copies: int = 0
     unsigned: int = 0  # behind the newest checkpoint: not complete, so not judged
-    expired: int = 0  # of topics that Kafka keeps for some days only, and older than that
     checkpoints: int = 0
     size: int = 0
     root: bytes | None = None
@@ -114,7 +109,6 @@ class _Log:
     tails: dict[str, _Tail] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     missing: dict[int, tuple[str | None, int | None]] = field(default_factory=dict)  # sequence -> place, offset
-    aged: set[int] = field(default_factory=set)  # of those missing: what may have had its days in Kafka
     lost: int = 0  # events that were missing at some time, those beyond MOST_MISSING included
     frontier: Frontier | None = field(default_factory=Frontier)  # None where a leaf is not known
     fresh: list[bytes] = field(default_factory=list)  # leaves that the frontier does not hold yet
@@ -160,7 +154,6 @@ class _Log:
                 continue
             if sequence > self.next:
                 begin = (self.next - first) * HASH_BYTES
-                self._may_have_expired(sequence, entry)
                 self.miss(sequence, known[begin:at] if len(known) >= at else b"")
             self._accept(entry, leaf, sealed)
         self._grow()
@@ -210,13 +203,6 @@ class _Log:
                 self._say(Kind.FORKED, entry, f"is the sequence of two events; this one is {entry.envelope.id}")
             case _:
                 self._say(Kind.COPY, entry, "stands here as well, and not as the same event")
-
-    def _may_have_expired(self, end: int, entry: Found) -> None:
-        """What is missing was recorded before the entry behind it; only in Kafka anything has its days."""
-        if entry.offset is not None and datetime.now(UTC) - entry.envelope.recorded > timedelta(
-            days=SHORTEST_KEPT_DAYS
-        ):
-            self.aged.update(range(self.next, min(end, self.next + MOST_MISSING)))
 
     def miss(self, end: int, known: bytes) -> None:
         """Sequences from the next one up to `end` are not where they should be; they may still come."""
@@ -289,7 +275,6 @@ class _Log:
         begin = self.next
         while begin - 1 in self.missing:
             begin -= 1
-        self._let_expire()
         self._name_by_streams()
         candidates = self._shortened()
         for sequence, (place, offset) in sorted(self.missing.items()):
@@ -309,18 +294,6 @@ class _Log:
         for gap in () if self.lost else self.streams.gaps():
             text = f"is version {gap.version} of its stream, after {gap.before}"
             self.findings.add(Kind.VERSION, text, sequence=gap.sequence, place=gap.place)
-
-    def _let_expire(self) -> None:
-        """Takes out what Kafka has let go by the contracts: where all that is missing is of topics kept for days."""
-        newest = self.signed.newest
-        if newest is None or not self.aged:
-            return
-        fewer = {topic for topic, count in newest.counts.items() if count > self.counts[topic]}
-        if all(topic in TOPICS and TOPICS[topic].retention_days is not None for topic in fewer):
-            expired = self.missing.keys() & self.aged
-            self.report.expired = len(expired)
-            for sequence in expired:
-                del self.missing[sequence]
 
     def _name_by_streams(self) -> None:
         """An endpoint whose table lost an event links the chain over it; the event's stream still shows where."""

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic_core import from_json
 
 from contracts.envelope import NOTHING_BEFORE, Unreadable, read_headers
-from contracts.topics import TOPICS, published_by
+from contracts.topics import published_by
 from services.kit.backoff import Backoff
 from services.kit.fetching import extent, read_from, reader
 from services.kit.outages import OUTAGES
@@ -36,17 +36,10 @@ class TailsDiffer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The end of a partition: the highest sequence near it, that event, and which offsets there are."""
+    """The end of a partition: the highest sequence near it, and that event."""
 
     sequence: int = NOTHING_BEFORE
     event_id: str | None = None
-    begins: int = 0
-    ends: int = 0
-
-    @property
-    def expired(self) -> bool:
-        """Whether retention has emptied it: it is not as if nothing had ever been there."""
-        return self.begins == self.ends > 0
 
 
 async def wait_until_sound(
@@ -144,9 +137,7 @@ async def _refuse_behind(service: str, bootstrap: str, tails: Mapping[Place, Tai
 
 
 def is_behind(place: Place, tail: Tail, sent: Mapping[str, int]) -> bool:
-    """Whether a partition lacks what was sent to it, and not because its time was over."""
-    if TOPICS[place.topic].retention_days is not None and tail.expired:
-        return False
+    """Whether a partition lacks what was sent to it."""
     return tail.sequence < sent.get(str(place), NOTHING_BEFORE)
 
 
@@ -166,8 +157,6 @@ async def _read_tails(
 ) -> None:
     partitions = [TopicPartition(*place) for place in places]
     begins, ends = await extent(consumer, partitions)
-    for place, partition in zip(places, partitions, strict=True):
-        tails[place] = Tail(begins=begins[partition], ends=ends[partition])
     read_from(consumer, {p: max(begins[p], ends[p] - look_back) for p in partitions if ends[p] > begins[p]})
     waiting = {partition for partition in partitions if ends[partition] > begins[partition]}
     while waiting:
@@ -187,4 +176,4 @@ def _further(place: Place, tail: Tail, record: object) -> Tail:
         raise TailsDiffer(f"{place} holds what this service did not send, near its end: {error}") from None
     if position.sequence < tail.sequence:
         return tail
-    return Tail(position.sequence, envelope.id, tail.begins, tail.ends)
+    return Tail(position.sequence, envelope.id)

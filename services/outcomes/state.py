@@ -14,7 +14,7 @@ from services.outcomes.cooperatives.state import COOPERATIVE_MEMBERS, COOPERATIV
 from services.outcomes.follow_ups.state import FOLLOW_UPS
 from services.outcomes.interventions.state import CASE_INTERVENTIONS, INTERVENTIONS
 from services.outcomes.people.state import HOMES, PERSONS
-from services.outcomes.rejections.state import REJECTIONS
+from services.outcomes.rejections.state import REGISTRY_REJECTIONS, REJECTIONS
 from services.outcomes.rules.state import RULES
 from services.outcomes.snapshots.state import SNAPSHOTS
 
@@ -32,5 +32,6 @@ TABLES: tuple[Table[Any], ...] = (
     COOPERATIVE_MEMBERS,
     RULES,
     REJECTIONS,
+    REGISTRY_REJECTIONS,
     SNAPSHOTS,
 )

@@ -114,7 +114,7 @@ def test_a_channel_is_kept_and_cut_as_its_topic(service):
         assert (channel["x-owner"], channel["x-audience"]) == (topic.owner, topic.audience)
         assert channel["messages"].keys() == ({event.ce_type for event in topic.events} or {"Checkpoint"})
         kept = kafka["topicConfiguration"]["retention.ms"]
-        assert kept == {None: -1, 7: 604_800_000, 90: 7_776_000_000}[topic.retention_days]
+        assert kept == {None: -1, 7: 604_800_000}[topic.retention_days]
 
 
 def test_the_headers_that_are_described_are_those_that_are_written():

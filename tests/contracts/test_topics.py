@@ -46,10 +46,10 @@ def test_a_partner_writes_to_a_topic_of_its_own_that_is_soon_forgotten():
         assert (topic.audience, topic.retention_days, topic.read_by) == (Audience.PARTNERS, 7, ())
 
 
-def test_facts_of_ours_are_kept_for_years_and_what_is_rejected_for_ninety_days():
+def test_facts_of_ours_are_kept_for_years():
     for service in SERVICES:
         for topic in published_by(service):
-            assert topic.retention_days == (90 if topic.name.endswith(".rejected") else None)
+            assert topic.retention_days is None
 
 
 def test_a_service_keeps_what_it_signs_for_years_where_no_service_folds_it():
@@ -70,6 +70,7 @@ def test_what_a_service_hears_is_declared():
     assert {topic.name for topic in heard_by("training")} == {"registry.households", "registry.participants"}
     assert {topic.name for topic in heard_by("outcomes")} == {
         "registry.snapshots",
+        "partners.dukcapil.rejected",
         "registry.households",
         "registry.participants",
         "training.cohorts",

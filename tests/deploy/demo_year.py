@@ -173,7 +173,7 @@ def published(**changes: float) -> list[Json]:
         "business_units_launched": 1,
         "cooperatives": 1,
         "members_recruited": 1,
-        "messages_rejected": 1,
+        "messages_rejected": 2,
         **changes,
     }
     return [{"id": name, "value": value} for name, value in values.items()]

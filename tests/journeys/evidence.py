@@ -51,6 +51,7 @@ KEYS = {
         "cooperative": ("cooperative_number",),
         "cooperative_member": ("cooperative_number", "participant_id"),
         "rejection": ("rejection_id",),
+        "registry_rejection": ("rejection_id",),
     },
     "notifications": {
         "person": ("participant_id",),

@@ -41,7 +41,7 @@ async def test_topics_are_made_as_the_contracts_say_and_once(lab: Lab, kafka: st
     assert kept == {
         lab.topic: (-1, "CreateTime"),
         lab.partner_topic: (7, "LogAppendTime"),
-        lab.rejected_topic: (90, "CreateTime"),
+        lab.rejected_topic: (-1, "CreateTime"),
         lab.checkpoints_topic: (-1, "CreateTime"),
     }
 

@@ -39,7 +39,7 @@ from contracts.outcomes import (
     MemberRecruited,
     NeedMet,
 )
-from contracts.partners import Fault, SupportMessageRejected
+from contracts.partners import Fault, MessageRejected, SupportMessageRejected
 from contracts.registry import (
     AgeBand,
     Finding,
@@ -306,7 +306,9 @@ def facts(of: Province) -> Iterator[tuple[datetime, Event]]:
         fault = Fault(field="national_id", reason=reason, remedy="Publish the person's NIK.")
         yield (
             BEFORE,
-            SupportMessageRejected(rejection_id=f"r{n}", system="dinkop", partition=0, offset=n, faults=(fault,)),
+            MessageRejected(rejection_id=f"r{n}", system="dukcapil", partition=0, offset=n, faults=(fault,))
+            if n % 3 == 0
+            else SupportMessageRejected(rejection_id=f"r{n}", system="dinkop", partition=0, offset=n, faults=(fault,)),
         )
 
 

@@ -118,6 +118,11 @@ PARTED: list[tuple[str, Dimension, Counter[str]]] = [
     ("follow_ups_recorded", Dimension.FOLLOW_UP, Counter(f"{v.months:02}" for _, v in RECORDED)),
     ("interventions", Dimension.KIND, Counter(kind for f in COMPLETED for kind in f.interventions)),
     ("message_faults", Dimension.REASON, Counter(OF.faults)),
+    (
+        "messages_rejected",
+        Dimension.SYSTEM,
+        Counter("dukcapil" if n % 3 == 0 else "dinkop" for n in range(len(OF.faults))),
+    ),
 ]
 
 

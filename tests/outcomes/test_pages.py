@@ -119,6 +119,20 @@ async def test_an_empty_programme_has_a_page_too(outcomes: Outcomes):
             assert "None" not in said
 
 
+async def test_rejected_messages_are_told_by_the_system_that_sent_them(settled: Outcomes):
+    """Also what the registry could not take in."""
+    for language, systems in (
+        ("id", ("Dukcapil", "Dinas koperasi dan UMKM")),
+        ("en", ("Civil registry", "Agency for")),
+    ):
+        text = words((await page(settled, "/", language)).text)
+        part = text[text.index(TEXTS["rejected.data"].in_(language)) :]
+        table = part[
+            part.index(TEXTS["rejected.system"].in_(language)) : part.index(TEXTS["basis.title"].in_(language))
+        ]
+        assert re.search(rf"{systems[1]}[^0-9]* 8 .*{systems[0]}[^0-9]* 4 ", table), table
+
+
 async def test_every_public_figure_explains_itself(settled: Outcomes):
     for figure in FIGURES.values():
         answer = await settled.client.get(f"/how/{figure.id}")

@@ -159,7 +159,7 @@ async def test_where_two_persons_bear_the_nik_nothing_is_guessed(home: Registry)
     )
     await home.given(twin)
     await taken(home, DeathRecorded(national_id=NIK, died_on=TODAY))
-    assert await faults(home) == [("national_id", "2 listed persons bear this national id")]
+    assert await faults(home) == [("national_id", "several listed persons bear this national id")]
     assert "MemberLeft" not in await home.names("registry.households")
 
 

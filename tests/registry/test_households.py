@@ -243,7 +243,7 @@ def test_of_two_records_the_one_in_use_is_meant():
     ("national_id", "count", "said"),
     [
         (NIK, 0, "no person with this national id is listed"),
-        (NIK, 2, "2 listed persons bear this national id"),
+        (NIK, 2, "several listed persons bear this national id"),
         ("52700141078", 1, "is not a NIK of 16 digits"),
         ("527001410780000x", 1, "is not a NIK of 16 digits"),
     ],

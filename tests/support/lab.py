@@ -151,7 +151,7 @@ class Lab:
         TOPICS[self.partner_topic] = Topic(
             self.partner_topic, service, 1, Audience.PARTNERS, retention_days=7, written_by="lab"
         )
-        TOPICS[self.rejected_topic] = Topic(self.rejected_topic, service, 1, Audience.PARTNERS, retention_days=90)
+        TOPICS[self.rejected_topic] = Topic(self.rejected_topic, service, 1, Audience.PARTNERS)
         TOPICS[self.checkpoints_topic] = checkpoints_topic(service)
         self.counters = Table(
             "counter", Counter, topic=self.topic, key=("counter_id",), evolve=self._evolve_counter, head=True

@@ -826,10 +826,10 @@ _ALL = [
         "messages_rejected",
         both("Pesan mitra ditolak", "Partner messages rejected"),
         both(
-            "Pesan dinas koperasi yang tidak dapat diterima; disimpan tersegel 90 hari, dan pengirim diberi tahu"
-            " alasannya.",
-            "Messages of the agency for cooperatives that could not be taken in; kept sealed for 90 days, and the"
-            " sender is told why.",
+            "Pesan Dukcapil dan dinas koperasi yang tidak dapat diterima; disimpan tersegel 90 hari, dan pengirim"
+            " diberi tahu alasannya.",
+            "Messages of the civil registry and of the agency for cooperatives that could not be taken in; kept"
+            " sealed for 90 days, and the sender is told why.",
         ),
         SATU_DATA,
         Unit.MESSAGES,

@@ -73,6 +73,7 @@ WORDS = {
     "services": both("jasa", "services"),
     "savings_and_loan": both("simpan pinjam", "savings and loan"),
     # Systems
+    "dukcapil": both("Dukcapil", "civil registry (Dukcapil)"),
     "dinkop": both("dinas koperasi dan UMKM", "agency for cooperatives and small business"),
 }
 
@@ -87,6 +88,16 @@ FAULTS = {
     "is not a name": both("bukan nama", "not a name"),
     "is no village or kecamatan that is known here": both(
         "kode wilayah tidak dikenal", "a region code that is not known"
+    ),
+    "is not a Kemendagri code": both("bukan kode Kemendagri", "no region code of the ministry"),
+    "is not a village's code": both("bukan kode desa", "no village's code"),
+    "is not in the list of areas": both("desa tidak dikenal", "a village that is not known"),
+    "no person with this national id is listed": both("NIK tidak ada dalam daftar", "a NIK that is not listed"),
+    "several listed persons bear this national id": both(
+        "NIK dipakai beberapa orang dalam daftar", "a NIK that several listed people bear"
+    ),
+    "this person is not the head of a listed household": both(
+        "bukan kepala keluarga terdaftar", "not the head of a listed household"
     ),
     "is not 1.0": both("bukan CloudEvents 1.0", "not CloudEvents 1.0"),
     "is not the source that this topic belongs to": both("sumber pesan salah", "a wrong source"),

@@ -109,9 +109,10 @@ COOPERATIVES = Source("cooperative k", "k.area_code")
 
 LISTS = Source("snapshot s", None, {Dimension.LIST: "s.snapshot_id"})
 
-REJECTIONS = Source("rejection r", None, {Dimension.SYSTEM: "r.system"})
+_REJECTED = "(SELECT system, faults FROM rejection UNION ALL SELECT system, faults FROM registry_rejection) r"
+REJECTIONS = Source(_REJECTED, None, {Dimension.SYSTEM: "r.system"})
 FAULTS = Source(
-    "rejection r CROSS JOIN LATERAL jsonb_to_recordset(r.faults) AS t(field text, reason text)",
+    f"{_REJECTED} CROSS JOIN LATERAL jsonb_to_recordset(r.faults) AS t(field text, reason text)",
     None,
     {Dimension.SYSTEM: "r.system", Dimension.REASON: "t.reason"},
 )

@@ -59,5 +59,6 @@ def _rendered(name: str, page: Page, live: bool, **more: Any) -> str:
         edition=EDITION,
         reason=Dimension.REASON,
         kind=Dimension.KIND,
+        system=Dimension.SYSTEM,
         **more,
     )

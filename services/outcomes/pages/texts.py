@@ -145,6 +145,7 @@ TEXTS: dict[str, Text] = {
         "Nothing is lost in silence: every rejection has a reason.",
     ),
     "rejected.reason": both("Alasan", "Reason"),
+    "rejected.system": both("Sistem pengirim", "Sending system"),
     "rejected.no_faults": both("Belum ada pesan yang ditolak.", "No message was rejected."),
     "rejected.data": both("Data yang ditolak", "Data that was rejected"),
     "basis.title": both("Dasar angka", "What the figures stand on"),

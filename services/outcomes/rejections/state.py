@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.envelope import Envelope, Event
-from contracts.partners import Fault, SupportMessageRejected
+from contracts.partners import Fault, MessageRejected, SupportMessageRejected
 from contracts.registry import AreaCode
 from services.kit.table import Table
 
@@ -48,5 +48,44 @@ REJECTIONS = Table(
     topic="partners.dinkop.rejected",
     key=("rejection_id",),
     evolve=evolve_rejection,
+    head=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRejection:
+    """What the registry could not take in of the civil registry's messages: as much of it as is counted."""
+
+    rejection_id: str
+    version: int
+    area_code: AreaCode  # "", as above
+    system: str
+    faults: tuple[Fault, ...]
+    rejected_at: datetime
+
+
+def evolve_registry_rejection(
+    rejection: RegistryRejection | None, event: Event, envelope: Envelope
+) -> RegistryRejection | None:
+    match event:
+        case MessageRejected():
+            return RegistryRejection(
+                rejection_id=event.rejection_id,
+                version=envelope.version,
+                area_code="",
+                system=event.system,
+                faults=event.faults,
+                rejected_at=envelope.time,
+            )
+        case _:
+            return rejection
+
+
+REGISTRY_REJECTIONS = Table(
+    "registry_rejection",
+    RegistryRejection,
+    topic="partners.dukcapil.rejected",
+    key=("rejection_id",),
+    evolve=evolve_registry_rejection,
     head=True,
 )

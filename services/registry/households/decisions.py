@@ -61,7 +61,7 @@ def the_one_meant(national_id: str, candidates: Sequence[Candidate]) -> Candidat
         )
     if len(meant) > 1:
         raise _nobody(
-            f"{len(meant)} listed persons bear this national id", "Find out who it is, and have the others corrected."
+            "several listed persons bear this national id", "Find out who it is, and have the others corrected."
         )
     return meant[0]
 

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 RULES, CASES = "outcomes.rules", "outcomes.cases"
 INTERVENTIONS, COOPERATIVES = "outcomes.interventions", "outcomes.cooperatives"
 REJECTIONS = "partners.dinkop.rejected"
+REGISTRY_REJECTIONS = "partners.dukcapil.rejected"
 
 _NEEDS = ("food", "clean_water", "sanitation", "health", "housing", "education", "information")
 _RANK = ("source", "snapshot_id", "dated", "welfare_decile", "welfare_percentile")
@@ -484,6 +485,13 @@ class Outcomes:
             "intervention": (INTERVENTIONS, self.interventions),
             "cooperative": (COOPERATIVES, self.cooperatives),
             "rejection": (REJECTIONS, self.rejections),
+            "registry_rejection": (
+                REGISTRY_REJECTIONS,
+                {
+                    id_: {name: row[name] for name in ("rejection_id", "area_code", "system", "faults", "rejected_at")}
+                    for id_, row in registry.rejections.items()
+                },
+            ),
         }
         rows: dict[str, dict[tuple[Any, ...], Row]] = {
             "placement": {key: self._placement(row) for key, row in training.enrolments.items()},
