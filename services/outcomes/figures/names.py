@@ -106,6 +106,11 @@ FAULTS = {
     ),
     "is not a type that this topic carries": both("jenis pesan tidak dikenal", "a type of message that is not known"),
     "is not an RFC 3339 instant": both("waktu tidak terbaca", "a time that cannot be read"),
+    "is no business year before the meeting": both(
+        "tahun buku bukan sebelum rapat", "no business year before the meeting"
+    ),
+    "The body is no valid JSON": both("isi pesan bukan JSON", "a message that is no JSON"),
+    "the message has no value, which would mean a deletion": both("pesan tanpa isi", "a message without a value"),
     "Field required": both("isian wajib kosong", "a field is missing"),
     OTHER_FAULT: both("kesalahan lain", "something else"),
 }
