@@ -153,6 +153,20 @@ FAULTS = (
         f"{CONSUMER}::test_a_handler_that_raises_in_the_middle_skips_nothing",
     ),
     Fault(
+        "a client that brings nothing any more is waited for",
+        "services/kit/consumer.py",
+        "            self._has_left = True\n",
+        "            self._has_left = False\n",
+        "tests/kit/test_cursor.py::test_a_client_that_brings_nothing_any_more_is_replaced",
+    ),
+    Fault(
+        "where Kafka ended a while ago is held against what was read since",
+        "services/kit/consumer.py",
+        "place in held and held[place].next_offset > end and",
+        "place in held and self._standing(place) > end and",
+        "tests/kit/test_cursor.py::test_where_kafka_ended_a_while_ago_says_nothing_of_what_was_read_since",
+    ),
+    Fault(
         "a failed batch is not read again",
         "services/kit/consumer.py",
         "                self._rewind(pieces)\n",

@@ -6,6 +6,7 @@ transaction that folds the batch: who holds an outdated position changes nothing
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from services.kit.outages import OUTAGES
 from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
 from services.kit.reactions import Partner, Reactions
 from services.kit.rows import Connection
+from services.kit.standstill import Standstill
 from services.kit.storable import is_unstorable
 from services.kit.tasks import first_of, sleep_unless
 from services.kit.transaction import Origin, Transaction, Workplace, acting_as
@@ -39,6 +41,7 @@ MAX_RECORDS = 2_000
 BATCH_TIMEOUT_MS = 250  # at most; records are taken as they come
 SESSION_MS = 6_000  # after which a member that died is missed: the least that brokers allow by default
 HEARTBEAT_MS = 1_500  # also how soon a member hears that others came or went
+METADATA_MS = 30_000  # how soon a member hears of a topic that was not there when it came
 SETTLE_SECONDS = 0.5
 COMMIT_SECONDS = 2.0
 FAREWELL_SECONDS = 10.0
@@ -70,6 +73,8 @@ class Consumer:
         self._lock = asyncio.Lock()
         self._backoff = Backoff()
         self._failures = 0  # in a row, for reasons that we do not know
+        self._standstill = Standstill()
+        self._has_left = False  # the group, to come back with a new client
         self._stopping = asyncio.Event()
         self.stopped: dict[Place, str] = {}
         self._bootstrap = kafka_bootstrap.split(",")
@@ -78,6 +83,7 @@ class Consumer:
             self._bootstrap,
             apply_types=False,
             allow_auto_create_topics=False,
+            metadata_max_age_ms=METADATA_MS,
             graceful_timeout=FAREWELL_SECONDS,
             logger=logging.getLogger("services.kit.consumer.broker"),
             log_level=logging.DEBUG,
@@ -133,6 +139,7 @@ class Consumer:
     async def _take(self, message: Any) -> None:
         """FastStream's handler: must not raise, since FastStream would go on with the next fetch."""
         pieces = by_place(message.raw_message)
+        self._standstill.brought(pieces)
         async with self._lock:
             try:
                 with without_looking():
@@ -287,10 +294,12 @@ class Consumer:
             self._in_doubt.discard(place)
 
     async def _keep_settled(self, stopping: asyncio.Event) -> None:
-        """Settles what was assigned anew, also where no record comes; pauses what is stopped; measures the lag."""
+        """Settles what was assigned anew, also where no record comes; pauses what is stopped; measures the lag; and
+        begins with a new client when this one brings nothing of what is there."""
         while not stopping.is_set():
             try:
                 await self._settle_assigned()
+                await self._mind_standstill(stopping)
             except OUTAGES as outage:
                 _log.info("positions not settled", error=f"{type(outage).__name__}: {outage}")
             await self._commit_offsets()
@@ -321,6 +330,25 @@ class Consumer:
                     f"{place} ends at offset {end}, but was read up to {held[place].next_offset}: the "
                     "topic was made anew or truncated; restore it, or rebuild what was read from it",
                 )
+
+    async def _mind_standstill(self, stopping: asyncio.Event) -> None:
+        """aiokafka (0.14) has tasks that end, and futures that nobody sets, after which it brings nothing and says
+        nothing. Not while a batch is under way: it may take its time."""
+        if self._lock.locked():
+            return
+        waiting = [
+            place
+            for place, end in self._ends.items()
+            if place in self._held and place not in self.stopped and self._standing(place) < end
+        ]
+        if stuck := self._standstill.lasts(waiting, time.monotonic()):
+            _log.error("records wait that do not come: the group is joined anew", places=sorted(map(str, stuck)))
+            metrics.consumer_standstills.labels(self._group).inc()
+            self._has_left = True
+        if self._has_left:
+            await _within(self._subscriber.stop(), FAREWELL_SECONDS)
+            if await first_of(self._subscriber.start(), stopping):
+                self._has_left = False
 
     async def measure(self) -> None:
         """Asks Kafka where the assigned partitions end, so that `lag` is of this moment and not of a while ago."""

@@ -31,6 +31,9 @@ consumer_batches = Counter("entas_consumer_batches", "Batches, by how their tran
 consumer_batch_seconds = Histogram("entas_consumer_batch_seconds", "A batch's transaction", ["group"], buckets=_WORK)
 consumer_lag = Gauge("entas_consumer_lag", "Records behind the end of the partition", ["group", "topic", "partition"])
 consumer_position = Gauge("entas_consumer_position", "Next offset by the cursor", ["group", "topic", "partition"])
+consumer_standstills = Counter(
+    "entas_consumer_standstills", "Times that the group was joined anew, since waiting records did not come", ["group"]
+)
 stopped_partitions = Gauge(
     "entas_stopped_partitions", "1 for a partition stopped with an alarm", ["topic", "partition"]
 )

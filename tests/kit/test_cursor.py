@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from services.kit import standstill
 from services.kit.consumer import Consumer
 from services.kit.positions import Place
 from tests.kit.test_consumer import consumer_of, publish, same_totals, tell_too_new
@@ -141,6 +142,49 @@ async def test_a_rebalance_in_the_middle_of_a_batch_loses_and_doubles_nothing(
             await publish(publisher, 50, counters=20)
             await eventually(lambda: same_totals(publisher, reader))
         assert first.stopped == second.stopped == {}
+
+
+async def test_where_kafka_ended_a_while_ago_says_nothing_of_what_was_read_since(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    await make_topics(kafka, lab)
+    async with site(lab, fresh_database) as publisher, reader_of(lab, fresh_database) as reader:
+        consumer = consumer_of(reader, kafka)
+        asked, answered_late = consumer.measure, asyncio.Event()
+
+        async def late() -> None:
+            await asked()
+            if consumer._ends and not answered_late.is_set():
+                await publish(publisher, 60)
+                await eventually(lambda: same_totals(publisher, reader))
+                answered_late.set()
+
+        monkeypatch.setattr(consumer, "measure", late)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+            await asyncio.wait_for(answered_late.wait(), 20)
+            await publish(publisher, 60)
+            await eventually(lambda: same_totals(publisher, reader))
+        assert consumer.stopped == {}
+
+
+async def test_a_client_that_brings_nothing_any_more_is_replaced(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Its fetching has ended without a word, as after an error that it does not expect."""
+    monkeypatch.setattr(standstill, "PATIENCE_SECONDS", 0.5)
+    await make_topics(kafka, lab)
+    async with site(lab, fresh_database) as publisher, reader_of(lab, fresh_database) as reader:
+        consumer = consumer_of(reader, kafka)
+        async with running(relay_of(publisher, kafka).run, consumer.run):
+            await publish(publisher, 60)
+            await eventually(lambda: same_totals(publisher, reader))
+            client = consumer._subscriber.consumer
+            assert client is not None
+            client._fetcher._fetch_task.cancel()
+            await publish(publisher, 60)
+            await eventually(lambda: same_totals(publisher, reader))
+            assert consumer._subscriber.consumer is not client
+        assert consumer.stopped == {}
 
 
 async def test_a_stopped_partition_stays_stopped_through_a_rebalance(
