@@ -283,9 +283,10 @@ def port_is_free(port: int) -> bool:
 def _holder(port: int) -> str:
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
-            process = psutil.Process(connection.pid)
-            return f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:100]})"
-    return "a program of another user"
+            with suppress(psutil.Error):
+                process = psutil.Process(connection.pid)
+                return f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:100]})"
+    return "a program of another user, or one that is just ending"
 
 
 _given: deque[int] = deque(maxlen=500)

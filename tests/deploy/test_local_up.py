@@ -53,7 +53,7 @@ def told_by_down(layout: Layout) -> str:
 
 
 def living() -> set[int | None]:
-    return {process.pid for process in psutil.process_iter() if process.status() != psutil.STATUS_ZOMBIE}
+    return {p.pid for p in psutil.process_iter(["status"]) if p.info["status"] != psutil.STATUS_ZOMBIE}
 
 
 def stop_services(layout: Layout) -> None:
