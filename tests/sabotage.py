@@ -167,6 +167,20 @@ FAULTS = (
         "tests/kit/test_cursor.py::test_where_kafka_ended_a_while_ago_says_nothing_of_what_was_read_since",
     ),
     Fault(
+        "a reaction looks at rows that nobody locked",
+        "services/kit/batch.py",
+        "lock=reacting",
+        "lock=False",
+        "tests/kit/test_parking.py::test_rows_are_locked_where_a_reaction_may_look_at_them_and_else_only_as_they_are_written",
+    ),
+    Fault(
+        "an event that changes nothing leaves the version of its row",
+        "services/kit/table.py",
+        "            return replace(after, version=envelope.version)\n",
+        "            return after\n",
+        "tests/kit/test_rows.py::test_a_head_row_bears_the_version_of_its_streams_last_event_and_none_changes_in_place",
+    ),
+    Fault(
         "a failed batch is not read again",
         "services/kit/consumer.py",
         "                self._rewind(pieces)\n",

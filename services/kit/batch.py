@@ -199,7 +199,12 @@ class Batches:
     async def _take(self, tx: Transaction, facts: Sequence[Fact], parks: Parking) -> None:
         """Folds and reacts, fact by fact. What fails, or comes after that on its stream, is parked."""
         free = [(fact, fact.event) for fact in facts if fact.event is not None and not parks.holds(fact.envelope)]
-        await tx.working_set.load_touched(tx.connection, [event for fact, event in free if fact.message is None])
+        # Rows of others' topics are folded by who holds the cursor alone, so that nothing has to be locked for a fold.
+        # A reaction and whoever works on the same rows meanwhile find what the other did because they lock them.
+        reacting = any(self._reactions.to(event_type) for event_type in {type(event) for _, event in free})
+        await tx.working_set.load_touched(
+            tx.connection, [event for fact, event in free if fact.message is None], lock=reacting
+        )
         found = await self._load_for_reactions(tx, [event for _, event in free])
         await self._load_what_begins(tx, free, found)
         for fact in facts:

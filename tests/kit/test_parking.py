@@ -11,15 +11,19 @@ import typer
 from typer.testing import CliRunner
 
 from services.kit.batch import Batches
+from services.kit.consumer import projecting
 from services.kit.parked import Release, parked_commands, release
 from services.kit.parking import ParkedStream, parked_records, parked_streams
+from services.kit.positions import Arrival, Place, Slice, Standing
 from services.kit.reactions import Partner, Reactions, Step
 from services.kit.settings import Settings
 from tests.kit.test_consumer import consumer_of, publish, same_totals
 from tests.kit.test_intake import NIK, message, rejected, send, taking_in
+from tests.kit.test_rows import envelope_of
 from tests.support.databases import FreshDatabase
 from tests.support.lab import Lab, Site, eventually, make_topics, relay_of, running, site
 from tests.support.lab_service.service import TOO_MUCH, reactions_of, service_of
+from tests.support.taking import record_of
 
 PLANTED = 1313
 
@@ -63,6 +67,22 @@ async def let_go(place: Site, batches: Batches, *, rehearse: bool = False) -> li
 async def same_but(publisher: Site, reader: Site, counter: str) -> bool:
     wanted, there = await publisher.totals(), await reader.totals()
     return {c: t for c, t in wanted.items() if c != counter} == {c: t for c, t in there.items() if c != counter}
+
+
+@pytest.mark.parametrize("reacting", [True, False], ids=["with a reaction", "without"])
+async def test_rows_are_locked_where_a_reaction_may_look_at_them_and_else_only_as_they_are_written(
+    lab: Lab, fresh_database: FreshDatabase, reacting: bool
+):
+    """Two who work on the same rows find what the other did because both lock them; a fold alone needs the cursor."""
+    fact, place = lab.Counted(counter_id="c1", amount=1), Place(lab.topic, 0)
+    envelope = envelope_of(fact, 1)
+    arrived = Slice(place, Standing(), Standing(), [Arrival(record_of(fact, envelope, place, 0), envelope, 0)])
+    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
+        batches = batches_of(reader, failing_at_what_is_planted(lab) if reacting else None)
+        async with reader.pool.acquire() as connection, connection.transaction():
+            await batches.apply(projecting(reader.workplace, connection), [arrived])
+            held = "SELECT count(*) > 0 FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'RowShareLock'"
+            assert await connection.fetchval(held) is reacting
 
 
 async def test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on(

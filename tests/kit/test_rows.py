@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from contracts.envelope import EVENTS, Envelope, Event, Open, Pseudonymous, Value, Word, reading
 from services.kit.rows import NotLoaded, Rows, columns_of
 from services.kit.table import BrokenStream, Table, one
+from services.kit.table import replace as copy_of
 from tests.support.databases import FreshDatabase
 from tests.support.lab import NOW, Lab, Part, eventually, migrate_lab
 from tests.support.purity import assert_pure
@@ -224,6 +225,42 @@ def test_a_head_row_cannot_vanish(lab: Lab):
     event = lab.Counted(counter_id="c1", amount=1)
     with pytest.raises(BrokenStream, match="counter c1 folded to nothing"):
         rows.fold(event, envelope_of(event, 1))
+
+
+def test_a_head_row_bears_the_version_of_its_streams_last_event_and_none_changes_in_place(lab: Lab):
+    rows = Rows(lab.tables)
+    rows.add(lab.counters, [], ["c1"])
+    rows.add(lab.parts, [], ["c1"])
+    versions, seen = [], []
+    for version, event in enumerate((lab.Counted(counter_id="c1", amount=1), lab.Ignored(counter_id="c1")), 1):
+        rows.fold(event, envelope_of(event, version))
+        seen.append(rows.get(lab.counters, "c1"))
+        versions.append([row.version for row in seen if row is not None])
+    assert versions == [[1], [1, 2]]
+
+
+@dataclass(frozen=True, slots=True)
+class OneField:
+    only: str
+
+
+@pytest.mark.parametrize(
+    ("row", "changes"),
+    [
+        (Part("c1", "a", 5), {}),
+        (Part("c1", "a", 5), {"total": 7}),
+        (Part("c1", "a", 5), {"part": "b", "total": 0}),
+        (OneField("a"), {"only": "b"}),
+    ],
+)
+def test_a_row_is_copied_as_the_standard_library_does(row: Any, changes: dict[str, Any]):
+    assert copy_of(row, **changes) == replace(row, **changes)
+    assert copy_of(row, **changes) is not row
+
+
+def test_a_copy_with_a_field_that_a_row_has_not_is_refused():
+    with pytest.raises(TypeError, match="Part has no field colour"):
+        copy_of(Part("c1", "a", 5), colour="red")
 
 
 # --- Statements and locks ---------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 """What notifications keeps of outcomes' facts: which follow-ups of a case are due."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from contracts.envelope import Envelope, Event, Open, Pseudonymous, Value
 from contracts.outcomes import CaseClosed, CaseOpened, FollowUpDue, FollowUpMissed, FollowUpRecorded
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 class DueFollowUp(Value):

@@ -1,6 +1,6 @@
 """What notifications keeps of training's facts: cohorts as messages speak of them, and who has a place."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from contracts.training import (
     ParticipantReplaced,
     ParticipantWithdrawn,
 )
-from services.kit.table import Table, one, present
+from services.kit.table import Table, one, present, replace
 
 
 class CohortStatus(StrEnum):

@@ -1,6 +1,6 @@
 """The ledger of deliveries: what was wanted for whom, and how far it has come."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ from contracts.notifications import (
     Recipient,
     SendingStarted,
 )
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 FIRST_PAUSE_SECONDS = 2
 LONGEST_PAUSE_SECONDS = 300

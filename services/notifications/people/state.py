@@ -1,6 +1,6 @@
 """What notifications keeps of the registry's facts: who somebody is, sealed, and whether a visit to them is open."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.envelope import Envelope, Event, Sealing
@@ -14,7 +14,7 @@ from contracts.registry import (
     VerificationAssigned,
     VisitRecorded,
 )
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 class PersonStatus(StrEnum):

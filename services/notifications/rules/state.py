@@ -1,11 +1,11 @@
 """The rules by which people are told: every version of each, since a fact is told by the version of its own time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.envelope import Envelope, Event, Open, Value
 from contracts.notifications import Channel, NotificationRuleAdopted, Recipient
-from services.kit.table import Table
+from services.kit.table import Table, replace
 
 
 class RuleVersion(Value):

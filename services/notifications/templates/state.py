@@ -1,11 +1,11 @@
 """What messages say: every version of each template, since a message says what its own version says."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from contracts.envelope import Envelope, Event, Open, Value
 from contracts.notifications import TemplateAdopted
-from services.kit.table import Table
+from services.kit.table import Table, replace
 
 
 class TemplateVersion(Value):

@@ -1,12 +1,12 @@
 """Business units that cooperative managers plan, and whether they came to work."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from contracts.envelope import Envelope, Event
 from contracts.outcomes import BusinessUnitLaunched, BusinessUnitPlanned
-from services.kit.table import Table, one, present
+from services.kit.table import Table, one, present, replace
 
 
 class BusinessUnitStatus(StrEnum):

@@ -1,7 +1,7 @@
 """Cases: what became of a participant who completed a training. A case bears the participant's id."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ from contracts.outcomes import (
 )
 from contracts.registry import AgeBand, LivingConditions, Rank, Sex
 from contracts.training import DeliveryMode
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 from services.outcomes.calendar import day_of
 
 

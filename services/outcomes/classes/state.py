@@ -1,6 +1,6 @@
 """What outcomes keeps of training's facts: cohorts, and who had a place in them with what result."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -21,7 +21,7 @@ from contracts.training import (
     ParticipantWithdrawn,
     WithdrawalReason,
 )
-from services.kit.table import Table, one, present, whole_stream
+from services.kit.table import Table, one, present, replace, whole_stream
 
 
 class CohortStatus(StrEnum):

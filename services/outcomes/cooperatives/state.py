@@ -1,6 +1,6 @@
 """Owns the rows of cooperatives: the last sign of life of each, and which participants it took in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from contracts import areas
@@ -8,7 +8,7 @@ from contracts.areas import AreaCode
 from contracts.envelope import Envelope, Event
 from contracts.outcomes import AnnualMeetingRecorded, CooperativeNumber, InterventionId, MemberRecruited
 from contracts.registry import PersonId
-from services.kit.table import Table, one
+from services.kit.table import Table, one, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Follow-ups: the visits that a case's plan asks for, and what was found at each."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from contracts.outcomes import (
     IncomeSource,
     NeedMet,
 )
-from services.kit.table import Table, one, present, whole_stream
+from services.kit.table import Table, one, present, replace, whole_stream
 from services.outcomes.calendar import day_of
 
 

@@ -1,6 +1,6 @@
 """Owns the rows of what other agencies did for people: as they reported it, and as it stands on a person's case."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ from contracts.outcomes import (
     InterventionUnmatched,
 )
 from contracts.registry import PersonId
-from services.kit.table import Table, one, present
+from services.kit.table import Table, one, present, replace
 
 REPORTED_TO: AreaCode = areas.NTB
 """Whom it concerns is not known when it is reported, by an agency of the province: so it is a matter of the province,

@@ -5,7 +5,7 @@ instant, and must not depend on what arrived first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -33,7 +33,7 @@ from contracts.registry import (
     VerificationExpired,
     VisitRecorded,
 )
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 class PersonStatus(StrEnum):

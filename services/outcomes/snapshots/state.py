@@ -1,11 +1,11 @@
 """What outcomes keeps of the targeting lists that came in: how many rows each had, and how many could not be read."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from contracts.envelope import Envelope, Event
 from contracts.registry import SnapshotApplied, SnapshotReceived
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Owns the rows of households and their members, and how facts change them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
@@ -27,7 +27,7 @@ from contracts.registry import (
     Sex,
     SnapshotId,
 )
-from services.kit.table import WHOLE_STREAM, Key, Table, WholeStream, each, one, present
+from services.kit.table import WHOLE_STREAM, Key, Table, WholeStream, each, one, present, replace
 
 
 class HouseholdStatus(StrEnum):

@@ -1,6 +1,6 @@
 """Owns the rows of participants and of the visits to them, and how facts change them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -27,7 +27,7 @@ from contracts.registry import (
     VerificationExpired,
     VisitRecorded,
 )
-from services.kit.table import Table, one, present, whole_stream
+from services.kit.table import Table, one, present, replace, whole_stream
 from services.registry.households.state import sealed_under
 
 

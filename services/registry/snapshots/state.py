@@ -1,14 +1,14 @@
 """Owns the row of a snapshot (one list file of one source, as it came in) and how facts change it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
 from contracts import areas
 from contracts.envelope import Envelope, Event
 from contracts.registry import AreaCode, SnapshotApplied, SnapshotId, SnapshotReceived
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 class SnapshotStatus(StrEnum):

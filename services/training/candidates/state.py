@@ -1,7 +1,7 @@
 """What training keeps of the registry's facts: who may be given a place, and where the listed households live."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -25,7 +25,7 @@ from contracts.registry import (
     Sex,
     VerificationExpired,
 )
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 
 class CandidateStatus(StrEnum):

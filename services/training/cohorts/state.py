@@ -1,6 +1,6 @@
 """Cohorts (angkatan): a course at a place on some days, with a capacity of its own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ from contracts.training import (
     ParticipantWaitlisted,
     ParticipantWithdrawn,
 )
-from services.kit.table import Table, present
+from services.kit.table import Table, present, replace
 
 WITA = timezone(timedelta(hours=8), "WITA")
 """Asia/Makassar, the time of Nusa Tenggara: UTC+8 all year."""

@@ -1,7 +1,7 @@
 """Who is on a cohort's list, with which place, and what became of them in class."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -28,7 +28,7 @@ from contracts.training import (
     ParticipantWithdrawn,
     WithdrawalReason,
 )
-from services.kit.table import Table, each, one, present, whole_stream
+from services.kit.table import Table, each, one, present, replace, whole_stream
 
 
 class EnrolmentStatus(StrEnum):

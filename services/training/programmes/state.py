@@ -1,11 +1,11 @@
 """Programmes (diklat), their courses, and how many places each kabupaten/kota may fill."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.envelope import Envelope, Event
 from contracts.training import CompetencyUnit, CourseDefined, ProgrammeClosed, ProgrammeOpened, QuotaSet
-from services.kit.table import Table, one, present
+from services.kit.table import Table, one, present, replace
 
 
 class ProgrammeStatus(StrEnum):
