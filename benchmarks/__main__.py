@@ -6,11 +6,11 @@ Ratios are taken within one run and hold from machine to machine; figures do not
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -51,7 +51,7 @@ class Result:
         return "floor" if sign * self.figure >= sign * self.floor else "BELOW THE FLOOR"
 
 
-Bench = Callable[["Scale"], Awaitable[list[Result]]]
+Bench = Callable[["Scale"], Coroutine[Any, Any, list[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +221,11 @@ def main(
     with console.status("starting servers") as status:
         scale = Scale(events, runs, largest, status.update)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            results = runner.run(_measure([BENCHES[name] for name in chosen], scale))
+            results: list[Result] = []
+            for name in chosen:
+                results += runner.run(BENCHES[name](scale))
+                _keep(machine, results)  # The whole takes an hour: what was measured stays measured.
     _show(console, machine, results)
-    _keep(machine, results)
-
-
-async def _measure(benches: list[Bench], scale: Scale) -> list[Result]:
-    return [result for bench in benches for result in await bench(scale)]
 
 
 def _show(console: Console, machine: dict[str, str | int], results: list[Result]) -> None:
