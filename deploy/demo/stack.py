@@ -32,6 +32,7 @@ class RunningStack:
     clients_file: Path
     clock_file: Path
     services: Mapping[str, Addresses]
+    channels_to_files: tuple[str, ...] = ()  # the others have a real provider
 
     @classmethod
     def find(cls) -> "RunningStack":
@@ -53,6 +54,7 @@ class RunningStack:
             clients_file=Path(facts["clients_file"]),
             clock_file=Path(facts["clock_file"]),
             services={name: Addresses(**addresses) for name, addresses in facts["services"].items()},
+            channels_to_files=tuple(facts.get("channels_to_files", ())),
         )
 
     def addresses_of(self, service: str) -> Addresses:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class YearAnswers:
     messages: list[Json]  # how many, by rule, status, channel and reason
     rules: list[Json]  # of outcomes, in force
     written: Mapping[str, int]  # by channel: the messages that stand in its file
+    channels_to_files: Collection[str]
     telling_numbers: Mapping[str, int]  # by file: places where a national id stands, of messages and logs
 
     @property
@@ -54,6 +55,7 @@ async def ask_about_the_year(house: House, stack: RunningStack) -> YearAnswers:
         messages=await notifications.get("/figures/notifications", who=AUDITOR),
         rules=await outcomes.get("/rules", who=AUDITOR),
         written=written(stack.messages),
+        channels_to_files=stack.channels_to_files,
         telling_numbers=telling_numbers([*stack.messages.glob("*"), *(stack.folder / "logs").glob("*.log")]),
     )
 
@@ -118,6 +120,8 @@ def about_the_year(year: YearAnswers, cohorts: Sequence[Json], logs: Mapping[str
     placed = sum(line["place"] is not None for line in on_lists)
     taken = [row for row in year.messages if row["status"] in ("sent", "delivered")]
     by_channel = {channel: times for (channel,), times in messages_by(taken, "channel").items()}
+    by_channel = {channel: times for channel, times in by_channel.items() if channel in year.channels_to_files}
+    in_files = {channel: lines for channel, lines in year.written.items() if channel in year.channels_to_files}
     places_told = requested(year.messages, "enrolment", "replacement")
     completions = sum(cohort["completed"] for cohort in cohorts)
     completions_told = requested(year.messages, "completion")
@@ -128,7 +132,7 @@ def about_the_year(year: YearAnswers, cohorts: Sequence[Json], logs: Mapping[str
         Comparison("places told", "training's lists", placed, "notifications", places_told),
         Comparison("completions told", "training's cohorts", completions, "notifications", completions_told),
         Comparison("interventions on cases", "the cases", on_cases, "their table", tables["case_intervention"]),
-        Comparison("messages taken", "notifications", by_channel, "the senders' files", year.written),
+        Comparison("messages taken", "notifications", by_channel, "the senders' files", in_files),
         Comparison("places where a national id stands", "messages and logs", year.telling_numbers, "the promise", {}),
     ]
 

@@ -112,10 +112,13 @@ class Stack:
         return {**ours, "PYTHONUNBUFFERED": "1", **{f"ENTAS_{name}": value for name, value in settings.items()}}
 
     def _senders(self) -> dict[str, str]:
-        """Where each channel's messages go: lines of a file in the stack's folder, unless a variable names another."""
-        names = [f"SENDER_{channel}" for channel in ("WHATSAPP", "SMS", "EMAIL")]
-        files = (self.layout.folder / "messages").as_uri()
-        return {name: os.environ.get(f"ENTAS_{name}") or files for name in names}
+        """Where each channel's messages go: a provider that the environment names; else nobody is written to, and what
+        would be sent stands in a file."""
+        return {f"SENDER_{channel}": _provider(channel) or self._messages for channel in _CHANNELS}
+
+    @property
+    def _messages(self) -> str:
+        return (self.layout.folder / "messages").as_uri()
 
     def facts(self) -> dict[str, object]:
         """What programs outside may know of the running stack; no secret is in it."""
@@ -128,6 +131,7 @@ class Stack:
             "token_url": f"{layout.issuer_url}/token",
             "clients_file": str(layout.clients_file),
             "clock_file": str(layout.clock_file) if self.steered_clock else None,
+            "channels_to_files": [channel.lower() for channel in _CHANNELS if not _provider(channel)],
             "services": {
                 row.name: {"api": urls[f"{row.name}-api"], "worker": urls[f"{row.name}-worker"]}
                 for row in layout.services
@@ -319,9 +323,11 @@ def _exists(connection: psycopg.Connection, query: LiteralString, name: str) -> 
     return connection.execute(query, (name,)).fetchone() is not None
 
 
-def _sender(layout: Layout, channel: str) -> str:
-    """A provider that the environment names; else nobody is written to, and what would be sent stands in a file."""
-    return os.environ.get(f"ENTAS_SENDER_{channel}") or (layout.folder / "messages").as_uri()
+_CHANNELS = ("WHATSAPP", "SMS", "EMAIL")
+
+
+def _provider(channel: str) -> str | None:
+    return os.environ.get(f"ENTAS_SENDER_{channel}")
 
 
 def _database(service: Service) -> str:

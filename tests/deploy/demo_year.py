@@ -128,6 +128,7 @@ def year_answers(**changes: object) -> YearAnswers:
         ],
         "rules": [{"kind": "graduation", "definition": TERMS}],
         "written": {"email": 5, "whatsapp": 7},
+        "channels_to_files": ("email", "sms", "whatsapp"),
         "telling_numbers": {},
     }
     return YearAnswers(**(kept | changes))

@@ -193,6 +193,11 @@ def test_services_and_script_that_say_the_same_agree() -> None:
     assert wrong(with_the_tally(answers(), tally())) == []
 
 
+def test_what_a_real_provider_took_stands_in_no_file() -> None:
+    year = year_answers(written={"whatsapp": 7}, channels_to_files=("whatsapp", "sms"))
+    assert wrong(between_services(answers(year=year))) == []
+
+
 OF_CASES = ["cases closed", "followed up", "graduated", "relapsed", "interventions"]
 
 
