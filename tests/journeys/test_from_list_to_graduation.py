@@ -338,7 +338,8 @@ def test_nothing_personal_stands_anywhere_in_the_clear(programme: Programme) -> 
     world = programme.world
     clear = {file.name: file.read_text(errors="replace") for file in (world.folder / "logs").glob("*.log*")}
     for service in HOUSE:
-        clear |= {f"metrics of {service}-{role}": world.metrics_of(f"{service}-{role}") for role in ("api", "worker")}
+        for name in (f"{service}-api", f"{service}-worker"):
+            clear[f"metrics of {name}"] = without_values(world.metrics_of(name))
         logged = world.rows(service, "SELECT * FROM log")
         clear[f"log of {service}"] = "\n".join(f"{in_the_clear(bytes(row.pop('value')))} {row}" for row in logged)
         for record in world.records([topic.name for topic in published_by(service)]):
@@ -355,6 +356,11 @@ def test_nothing_personal_stands_anywhere_in_the_clear(programme: Programme) -> 
         possible = [secret for secret in secrets if words.issuperset(re.findall(r"\w+", secret))]
         found = [secret for secret in possible if re.search(rf"\b{re.escape(secret)}\b", folded)]
         assert not found, f"in {place}"
+
+
+def without_values(metrics: str) -> str:
+    """Names and labels. What is measured in seconds has as many digits as a national id."""
+    return "\n".join(line if line.startswith("#") else line.rpartition(" ")[0] for line in metrics.splitlines())
 
 
 def in_the_clear(value: bytes) -> str:
