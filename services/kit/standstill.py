@@ -6,6 +6,7 @@ from services.kit.positions import Place
 
 PATIENCE_SECONDS = 10.0
 LONGEST_SECONDS = 600.0
+UNSEEN_SECONDS = 5.0  # between two looks: nobody could look, as in an outage, or nobody was awake
 
 
 class Standstill:
@@ -16,6 +17,7 @@ class Standstill:
 
     def __init__(self) -> None:
         self._since: dict[Place, float] = {}
+        self._looked_at = 0.0
         self._patience = PATIENCE_SECONDS
 
     def brought(self, places: Collection[Place]) -> None:
@@ -25,6 +27,9 @@ class Standstill:
 
     def lasts(self, waiting: Collection[Place], now: float) -> set[Place]:
         """Of the places where records wait `now` (seconds by any one clock): those where patience has run out."""
+        if now - self._looked_at > UNSEEN_SECONDS:
+            self._since = {}
+        self._looked_at = now
         self._since = {place: self._since.get(place, now) for place in waiting}
         if not waiting:
             self._patience = PATIENCE_SECONDS
