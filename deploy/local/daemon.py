@@ -280,6 +280,15 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+def refuse_damaged(data: Path, proof: str) -> None:
+    """Raises StackError where a server's data lacks the file that every such folder has. Nothing is deleted."""
+    if not (data / proof).exists():
+        raise StackError(
+            f"The data in {data} is damaged: {proof} is missing, and nobody knows what else. Put the folder back from "
+            "a copy, or delete it with `make clean` and begin anew."
+        )
+
+
 def _holder(port: int) -> str:
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:

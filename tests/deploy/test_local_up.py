@@ -24,6 +24,7 @@ from deploy.local import layout as layouts
 from deploy.local import postgres
 from deploy.local.daemon import Daemon, StackError, free_ports
 from deploy.local.issuer import token_for
+from deploy.local.kafka import Kafka
 from deploy.local.layout import ROOT, Layout, Service, default_ports
 from deploy.local.stack import clean, down, up
 from tests.support.stack import processes_of
@@ -265,6 +266,21 @@ def test_a_start_killed_at_any_moment_is_mended_by_the_next() -> None:
         assert killed >= 2
         up(layout, lambda line: None)
         assert None not in pids(layout).values()
+
+
+def test_a_data_folder_that_lost_files_is_named_and_left_as_it_is() -> None:
+    with tempfile.TemporaryDirectory(prefix="entas-up-") as folder:
+        server = postgres.Postgres(Path(folder), free_ports(1)[0], "secret", durable=False)
+        broker = Kafka(Path(folder), *free_ports(2))
+        for damaged, data, missing in (
+            (server, server.data, "PG_VERSION"),
+            (broker, broker.home / "data", "meta.properties"),
+        ):
+            kept = data / "kept"
+            kept.mkdir(parents=True)
+            with pytest.raises(StackError, match=rf"{data} is damaged: {missing} is missing.* `make clean`"):
+                damaged.start()
+            assert kept.exists()
 
 
 def test_half_a_data_folder_is_made_anew() -> None:
