@@ -5,7 +5,9 @@ official images, or else stand-ins (tests/support/images). Containers are gone a
 killed together with its keeper, the next one removes.
 """
 
+import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -85,6 +88,7 @@ def _engine() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="entas-podman-") as folder:
         address = f"unix://{folder}/socket"
         os.environ |= {"DOCKER_HOST": address, "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1"}
+        os.environ.setdefault("CONTAINERS_CONF", str(_write_limits(Path(folder))))
         # Should we be killed, it ends by itself once nobody has asked it anything for ten minutes.
         command = ["podman", "system", "service", "--time=600", address]
         service = subprocess.Popen(
@@ -96,6 +100,21 @@ def _engine() -> Iterator[None]:
         finally:
             service.terminate()
             service.wait()
+
+
+def _write_limits(folder: Path) -> Path:
+    """Podman gives a container more open files and processes than it may itself where its own limits are low."""
+    given = {"nofile": _at_most(resource.RLIMIT_NOFILE, 65_536), "nproc": _at_most(resource.RLIMIT_NPROC, 4_096)}
+    limits = json.dumps([f"{name}={limit}:{limit}" for name, limit in given.items()])
+    runtime = '[engine]\nruntime = "runc"\n' if shutil.which("runc") else ""
+    file = folder / "containers.conf"
+    file.write_text(f"[containers]\ndefault_ulimits = {limits}\n{runtime}")
+    return file
+
+
+def _at_most(kind: int, enough: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return enough if hard == resource.RLIM_INFINITY else min(hard, enough)
 
 
 def _await_answer(service: subprocess.Popen[bytes]) -> None:
