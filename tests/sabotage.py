@@ -169,7 +169,7 @@ FAULTS = (
     Fault(
         "a reaction looks at rows that nobody locked",
         "services/kit/batch.py",
-        "lock=reacting",
+        "lock=bool(reacted_to)",
         "lock=False",
         "tests/kit/test_parking.py::test_rows_are_locked_where_a_reaction_may_look_at_them_and_else_only_as_they_are_written",
     ),

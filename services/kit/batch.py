@@ -1,7 +1,7 @@
 """A batch of arrivals in one transaction: fold and react event by event over rows that are loaded once."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,11 +201,14 @@ class Batches:
         free = [(fact, fact.event) for fact in facts if fact.event is not None and not parks.holds(fact.envelope)]
         # Rows of others' topics are folded by who holds the cursor alone, so that nothing has to be locked for a fold.
         # A reaction and whoever works on the same rows meanwhile find what the other did because they lock them.
-        reacting = any(self._reactions.to(event_type) for event_type in {type(event) for _, event in free})
+        reacted_to = self._reacted_to(event for _, event in free)
         await tx.working_set.load_touched(
-            tx.connection, [event for fact, event in free if fact.message is None], lock=reacting
+            tx.connection, [event for fact, event in free if fact.message is None], lock=bool(reacted_to)
         )
-        found = await self._load_for_reactions(tx, [event for _, event in free])
+        found = {
+            reaction.event: await reaction.loads(tx.connection, tx.working_set, events)
+            for reaction, events in reacted_to
+        }
         await self._load_what_begins(tx, free, found)
         for fact in facts:
             held = parks.holds(fact.envelope)
@@ -214,15 +217,13 @@ class Batches:
             if fact.failure is not None or held:
                 parks.park(_parked(fact))
 
-    async def _load_for_reactions(self, tx: Transaction, events: Sequence[Event]) -> dict[type[Event], Any]:
+    def _reacted_to(self, events: Iterable[Event]) -> list[tuple[Reaction, list[Event]]]:
+        """Each reaction that these events have, with the events that it answers."""
         by_type: dict[type[Event], list[Event]] = defaultdict(list)
         for event in events:
             by_type[type(event)].append(event)
-        found = {}
-        for event_type, of_type in by_type.items():
-            if reaction := self._reactions.to(event_type):
-                found[event_type] = await reaction.loads(tx.connection, tx.working_set, of_type)
-        return found
+        reactions = ((self._reactions.to(event_type), of_type) for event_type, of_type in by_type.items())
+        return [(reaction, of_type) for reaction, of_type in reactions if reaction is not None]
 
     async def _load_what_begins(
         self, tx: Transaction, facts: Sequence[tuple[Fact, Event]], found: Mapping[type[Event], Any]

@@ -7,7 +7,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
-from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -15,7 +14,7 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from contracts.envelope import Envelope, Event, reading
-from services.kit.table import Key, Table, WholeStream
+from services.kit.table import Key, Table, WholeStream, values_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -130,8 +129,7 @@ class Statements(Generic[Row]):
     def records(self, rows: Iterable[Row]) -> Iterable[Sequence[Any]]:
         """The rows as COPY takes them. It takes terms as the texts that they are; JSON alone has to be written."""
         written = [(i, c.encode) for i, c in enumerate(self.columns) if c.sql_type == "jsonb" and c.encode is not None]
-        names = [column.name for column in self.columns]
-        values: Callable[[Row], Any] = attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
+        values = values_of([column.name for column in self.columns])
         if not written:
             return map(values, rows)
         return (self._with_json(values(row), written) for row in rows)

@@ -1,7 +1,7 @@
 """The fold's declaration: a table is a row type and a pure `evolve`. Imports no driver, so that state.py may use it."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import attrgetter
@@ -105,8 +105,8 @@ def replace(row: Row, /, **changes: Any) -> Row:
 
     Raises TypeError for a name that is no field.
     """
-    values_of, at = _copying(cast(Any, type(row)))
-    values = list(values_of(row))
+    valued, at = _copying(cast(Any, type(row)))
+    values = list(valued(row))
     for name, value in changes.items():
         if name not in at:
             raise TypeError(f"{type(row).__name__} has no field {name}")
@@ -118,8 +118,12 @@ def replace(row: Row, /, **changes: Any) -> Row:
 def _copying(row: type) -> tuple[Callable[[Any], tuple[Any, ...]], Mapping[str, int]]:
     """What gives a row's values in the order of its fields, and which of them stands where."""
     names = [field.name for field in dataclasses.fields(cast(Any, row))]
-    values_of = attrgetter(*names) if len(names) > 1 else lambda one: (getattr(one, names[0]),)
-    return values_of, {name: n for n, name in enumerate(names)}
+    return values_of(names), {name: n for n, name in enumerate(names)}
+
+
+def values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives these attributes of an object in their order; a tuple also of one."""
+    return attrgetter(*names) if len(names) > 1 else lambda one: (getattr(one, names[0]),)
 
 
 def one(field: str) -> Touches:

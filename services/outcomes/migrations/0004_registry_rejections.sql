@@ -2,10 +2,8 @@
 
 CREATE TABLE registry_rejection (
     rejection_id text COLLATE "C" PRIMARY KEY,
-    version      bigint      NOT NULL,
-    area_code    text        NOT NULL,
-    system       text        NOT NULL,
-    faults       jsonb       NOT NULL,
-    rejected_at  timestamptz NOT NULL
+    version      bigint NOT NULL,
+    system       text   NOT NULL,
+    faults       jsonb  NOT NULL
 );
 SELECT kit_readable('registry_rejection');

@@ -58,10 +58,8 @@ class RegistryRejection:
 
     rejection_id: str
     version: int
-    area_code: AreaCode  # "", as above
     system: str
     faults: tuple[Fault, ...]
-    rejected_at: datetime
 
 
 def evolve_registry_rejection(
@@ -72,10 +70,8 @@ def evolve_registry_rejection(
             return RegistryRejection(
                 rejection_id=event.rejection_id,
                 version=envelope.version,
-                area_code="",
                 system=event.system,
                 faults=event.faults,
-                rejected_at=envelope.time,
             )
         case _:
             return rejection

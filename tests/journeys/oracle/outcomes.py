@@ -488,7 +488,7 @@ class Outcomes:
             "registry_rejection": (
                 REGISTRY_REJECTIONS,
                 {
-                    id_: {name: row[name] for name in ("rejection_id", "area_code", "system", "faults", "rejected_at")}
+                    id_: {name: row[name] for name in ("rejection_id", "system", "faults")}
                     for id_, row in registry.rejections.items()
                 },
             ),
