@@ -25,7 +25,7 @@ from services.kit.keyring import SEAL, Keyring
 from services.kit.keys import seal
 from services.kit.outages import OUTAGES
 from services.kit.parking import Parked, Parking, Stream
-from services.kit.positions import Arrival, Place, Record, Slice
+from services.kit.positions import Arrival, Place, Record, Slice, read_ahead
 from services.kit.reactions import Partner, Reaction, Reactions, Step
 from services.kit.refusal import Refused
 from services.kit.rows import Connection
@@ -140,6 +140,17 @@ class Batches:
         return await parking.streams_held(connection, self._names, streams)
 
     # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read_ahead(self, record: Record) -> Record:
+        """The record with what it says, as far as it can be read; what is wrong with it is told when its turn comes."""
+        if record.topic in self._partners:
+            return record
+        try:
+            envelope, position = read_headers(record.topic, record.headers)
+            event = read_event(envelope.type, record.value) if envelope.type in self._wanted_types else None
+        except Unreadable:
+            return record
+        return read_ahead(record, envelope, position, event)
 
     async def _read(self, connection: Connection, slices: Sequence[Slice]) -> tuple[list[Fact], list[Message]]:
         facts: list[Fact] = []
@@ -298,7 +309,8 @@ def _kind(message: Message) -> str:
 
 def _own_fact(record: Record, envelope: Envelope, sequence: int) -> Fact:
     try:
-        return Fact(record, read_event(envelope.type, record.value), envelope, sequence)
+        event = record.read.event if record.read is not None else None
+        return Fact(record, event or read_event(envelope.type, record.value), envelope, sequence)
     except Unreadable as error:
         unread = Fact(record, None, envelope, sequence)
         unread.fail("it cannot be read", error)

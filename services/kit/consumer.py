@@ -27,7 +27,7 @@ from services.kit.fetching import read_what_cannot_be_decoded, wait_for_records
 from services.kit.folds import OtherFold, adopt, folds_by_topic, other_folds
 from services.kit.garbage import without_looking
 from services.kit.outages import OUTAGES
-from services.kit.positions import Hole, Place, Slice, Standing, by_place, take
+from services.kit.positions import Hole, Place, Record, Slice, Standing, by_place, take
 from services.kit.reactions import Partner, Reactions
 from services.kit.rows import Connection
 from services.kit.standstill import Standstill
@@ -104,7 +104,7 @@ class Consumer:
             decoder=_undecoded,
             listener=_Forgetful(self),
         )
-        wait_for_records(self._subscriber)
+        self._ahead = wait_for_records(self._subscriber)
         self._subscriber(self._take)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -136,9 +136,9 @@ class Consumer:
 
     # --- taking a batch ----------------------------------------------------------------------------------------------
 
-    async def _take(self, message: Any) -> None:
+    async def _take(self, records: Sequence[Record]) -> None:
         """FastStream's handler: must not raise, since FastStream would go on with the next fetch."""
-        pieces = by_place(message.raw_message)
+        pieces = by_place(records)
         self._standstill.brought(pieces)
         async with self._lock:
             try:
@@ -183,8 +183,8 @@ class Consumer:
             for place, of_place in sorted(ready.items())
         ]
         self._look_twice_at_gaps(slices)
-        await self._apply(slices)
         if slices:
+            await self._apply_reading_ahead(slices)
             # A pass that only settled what was in doubt says nothing of whether the trouble is over.
             self._backoff.reset()
             self._failures = 0
@@ -193,6 +193,15 @@ class Consumer:
             self._in_doubt.discard(piece.place)
             await self._mind_trouble(piece)
             self._uncommitted[piece.place] = piece.after.next_offset
+
+    async def _apply_reading_ahead(self, slices: Sequence[Slice]) -> None:
+        """Applies the slices. While the database works, what comes next is fetched and read."""
+        ahead = self._ahead.fetch(self._subscriber.consumer, MAX_RECORDS, self._batches.read_ahead)
+        reading = asyncio.ensure_future(ahead)
+        try:
+            await self._apply(slices)
+        finally:
+            await reading
 
     async def _apply(self, slices: Sequence[Slice]) -> None:
         """Applies the slices in one transaction; a record that cannot be taken cuts its slice, and stops it after."""
@@ -277,6 +286,7 @@ class Consumer:
     def _seek(self, place: Place, standing: Standing) -> None:
         consumer = self._subscriber.consumer
         partition = TopicPartition(*place)
+        self._ahead.drop(*place)
         if consumer is not None and partition in consumer.assignment():
             consumer.seek(partition, max(standing.next_offset - 1, 0))
 
@@ -516,8 +526,10 @@ class _NoConsumer:
 _NO_CONSUMER = _NoConsumer()
 
 
-async def _undecoded(message: Any) -> Any:
-    return message
+async def _undecoded(message: KafkaMessage) -> Any:
+    """The records themselves. Not the message: it keeps what it was decoded to, and would keep itself, with all of its
+    records, until somebody looks for garbage."""
+    return message.raw_message
 
 
 async def _within(work: Any, seconds: float) -> None:

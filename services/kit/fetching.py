@@ -6,33 +6,54 @@ at each fetch, for all partitions of the consumer, and has no hook for that.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from services.kit.positions import Record
+
+AHEAD_SECONDS = 0.05
+READ_AT_ONCE = 64  # some two milliseconds
+
 UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
 """The headers of the record that stands for one that cannot be decoded."""
+
+
+_new = tuple.__new__
 
 
 class _DecodablePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """Gives a record without value in the place of one that cannot be decoded, and of the rest of its record batch:
     where that rest begins, only the decoder could say."""
 
-    def __next__(self) -> Any:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._records_iterator: Iterator[Record] = self._decodable(self._records_iterator)
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._records_iterator
+
+    def _decodable(self, records: Iterator[Record]) -> Iterator[Record]:
         try:
-            return super().__next__()
+            yield from records
         except UnicodeDecodeError:
             offset: int = self.next_fetch_offset  # type: ignore[has-type]
-            self.next_fetch_offset = offset + 1
             # What follows is fetched again, from the offset after this one.
-            self._records_iterator = iter(())
+            self.next_fetch_offset = offset + 1
             topic, partition = self._tp
-            return ConsumerRecord(topic, partition, offset, -1, 0, None, None, None, -1, -1, UNREADABLE)
+            yield Record(topic, partition, offset, -1, None, None, UNREADABLE)
+
+    def _consumer_record(self, place: TopicPartition, record: Any) -> Record:
+        topic, partition = place
+        return _new(
+            Record,
+            (topic, partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers), None),
+        )
 
 
 def read_what_cannot_be_decoded() -> None:
@@ -40,21 +61,66 @@ def read_what_cannot_be_decoded() -> None:
     fetcher.PartitionRecords = _DecodablePartitionRecords
 
 
+class Ahead:
+    """The fetch after this one, made while the database writes what this one brought, and read as far as can be read
+    before its turn."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._error: Exception | None = None
+
+    async def fetch(self, consumer: AIOKafkaConsumer, max_records: int, read: Callable[[Record], Record]) -> None:
+        """Fetches what has come by now and reads it, giving way to whoever has heard of the database. Never raises."""
+        try:
+            # For a rebalance it would wait until that is over.
+            async with asyncio.timeout(AHEAD_SECONDS):
+                found = await consumer.getmany(max_records=max_records)
+        except TimeoutError:
+            return
+        except Exception as error:  # noqa: BLE001 (`taken` raises it)
+            self._error = error
+            return
+        self._records += chain(*found.values())
+        for first in range(0, len(self._records), READ_AT_ONCE):
+            at_once = slice(first, first + READ_AT_ONCE)
+            self._records[at_once] = map(read, self._records[at_once])
+            await asyncio.sleep(0)
+
+    def taken(self) -> tuple[Record, ...]:
+        """What was fetched; it is the caller's then. Raises what the fetch has raised."""
+        records, error = tuple(self._records), self._error
+        self._records, self._error = [], None
+        if error is not None:
+            raise error
+        return records
+
+    def drop(self, topic: str, partition: int) -> None:
+        """Leaves out a partition that is read from another place now."""
+        self._records = [each for each in self._records if (each.topic, each.partition) != (topic, partition)]
+
+
 class _PromptSubscriber(BatchSubscriber):
     """Waits for records, where FastStream (0.7) sleeps again after each wait that brought none: that held up a fact by
     up to another wait, and to hold it up but little, every idle worker had to wake fifty times a second."""
 
-    __slots__ = ()
+    ahead: Ahead
 
-    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord, ...]:
+    async def get_msg(self, consumer: AIOKafkaConsumer) -> tuple[Record, ...]:
+        if records := self.ahead.taken():
+            return records
         found = await consumer.getmany(timeout_ms=self.batch_timeout_ms, max_records=self.max_records)
         return tuple(chain(*found.values()))
 
 
-def wait_for_records(subscriber: object) -> None:
-    """Makes a subscriber of batches hand on what comes as it comes. Raises `TypeError` if it is of another kind."""
+def wait_for_records(subscriber: Any) -> Ahead:
+    """Makes a subscriber of batches hand on what comes as it comes, beginning with what was fetched ahead.
+
+    Raises `TypeError` if it is of another kind.
+    """
     # FastStream chooses the class itself. This one adds behaviour alone.
     subscriber.__class__ = _PromptSubscriber
+    subscriber.ahead = Ahead()
+    return cast(Ahead, subscriber.ahead)
 
 
 FETCH_WAIT_MS = 20

@@ -4,11 +4,11 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OBJECTS_BETWEEN_LOOKS = 100_000
+OBJECTS_BETWEEN_LOOKS = 300_000
 
 
 def look_less_often() -> None:
-    """Leaves alone what is there for good, and looks at what is new after a hundred thousand objects, not after 700.
+    """Leaves alone what is there for good, and looks at what is new after some hundred thousand objects, not after 700.
 
     Call it once a process has loaded its code.
     """

@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
@@ -276,7 +275,7 @@ def _read(row: Any, keys: dict[str, bytes]) -> Record:
         place = _bound_to(row["topic"], row["partition"], row["record_offset"])
         plain = open_sealed(keys[subject], plain.decode(), place, subject)
     said = from_json(plain)
-    return SimpleNamespace(
+    return Record(
         topic=row["topic"],
         partition=row["partition"],
         offset=row["record_offset"],

@@ -65,7 +65,7 @@ class Folding:
     def topics(self) -> list[str]:
         return sorted(self._of_topic)
 
-    def read(self, envelope: Envelope, value: bytes) -> Event | None:
+    def read(self, envelope: Envelope, value: bytes | None) -> Event | None:
         """The event, or None if no table folds it. Raises `ReplayDefect`."""
         if envelope.type not in self._wanted:
             if envelope.type in EVENTS:

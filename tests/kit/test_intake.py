@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +18,7 @@ from services.kit.consumer import Consumer
 from services.kit.intake import read_message, rejection_fact
 from services.kit.keyring import LocalKeys
 from services.kit.keys import open_sealed
+from services.kit.positions import Record
 from services.kit.reactions import Partner, Reactions, Step
 from tests.support.databases import FreshDatabase
 from tests.support.lab import MASTER_KEY, Lab, Site, all_records, eventually, make_topics, relay_of, running, site
@@ -315,11 +316,8 @@ async def test_a_header_whose_name_is_no_text_does_not_stop_the_topic(
 # --- Reading alone ----------------------------------------------------------------------------------------------------
 
 
-def record_of(
-    lab: Lab, value: bytes | None, headers: Headers, timestamp: int = 1_720_000_000_000
-) -> ConsumerRecord[Any, Any]:
-    size = len(value or b"")
-    return ConsumerRecord(lab.partner_topic, 0, 7, timestamp, 0, b"k", value, 0, 1, size, tuple(headers))
+def record_of(lab: Lab, value: bytes | None, headers: Headers, timestamp: int = 1_720_000_000_000) -> Record:
+    return Record(lab.partner_topic, 0, 7, timestamp, b"k", value, tuple(headers))
 
 
 names = st.sampled_from(["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "content-type", "ce_x", "x"])

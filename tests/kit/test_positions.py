@@ -1,7 +1,6 @@
 """What a consumer takes of the records it is handed: everything once and in order, whatever is copied, cut or lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,20 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.envelope import NOTHING_BEFORE, Envelope, Position, Unreadable, headers_of
-from services.kit.positions import Hole, Place, Recreated, Standing, by_place, id_of, take
+from services.kit.positions import Hole, Place, Record, Recreated, Standing, by_place, id_of, take
 from tests.support.lab import NOW
 
 PLACE = Place("lab.counters", 0)
 
 
-@dataclass(frozen=True)
-class Record:
-    """As much of aiokafka's ConsumerRecord as positions look at."""
-
-    topic: str
-    partition: int
-    offset: int
-    headers: tuple[tuple[str, bytes | None], ...]
+def record_with(topic: str, partition: int, offset: int, headers: tuple[tuple[str, bytes | None], ...]) -> Record:
+    return Record(topic, partition, offset, 0, None, b"", headers)
 
 
 def record(offset: int, sequence: int, previous: int, id_: str | None = None) -> Record:
@@ -38,7 +31,7 @@ def record(offset: int, sequence: int, previous: int, id_: str | None = None) ->
         actor="test",
         correlation_id="test",
     )
-    return Record(*PLACE, offset, tuple(headers_of(envelope, Position(sequence, previous))))
+    return record_with(*PLACE, offset, tuple(headers_of(envelope, Position(sequence, previous))))
 
 
 @st.composite
@@ -108,7 +101,7 @@ def test_an_event_that_is_lost_is_noticed_at_the_next_one(records: list[Record],
 @settings(max_examples=80)
 @given(offsets=st.lists(st.integers(0, 60), unique=True, min_size=1).map(sorted), start=st.integers(0, 60))
 def test_of_a_partners_records_each_is_taken_once_whatever_the_gaps(offsets: list[int], start: int):
-    records = [Record("partner", 0, offset, (("ce_id", f"m{offset}".encode()),)) for offset in offsets]
+    records = [record_with("partner", 0, offset, (("ce_id", f"m{offset}".encode()),)) for offset in offsets]
     piece = take(Place("partner", 0), Standing(start), records, chained=False)
     assert [arrival.record.offset for arrival in piece.arrivals] == [offset for offset in offsets if offset >= start]
     assert piece.trouble is None
@@ -127,7 +120,7 @@ def test_another_event_at_the_offset_read_last_tells_that_the_topic_was_made_ane
 
 
 def test_a_record_that_is_no_event_stops_what_follows_it():
-    broken = Record(*PLACE, 1, (("ce_id", b"x"),))
+    broken = record_with(*PLACE, 1, (("ce_id", b"x"),))
     piece = take(PLACE, Standing(), [record(0, 0, -1), broken, record(2, 1, 0)], chained=True)
     assert isinstance(piece.trouble, Unreadable)
     assert "lab.counters/0 offset 1: the CloudEvents attribute ce_specversion is missing" in str(piece.trouble)
@@ -157,12 +150,17 @@ def test_a_slice_is_cut_where_an_arrival_cannot_be_taken():
     ],
 )
 def test_of_ids_only_those_are_kept_that_can_be_and_may_be(id_: bytes, kept: str | None):
-    assert id_of(Record(*PLACE, 0, (("other", b"x"), ("ce_id", None), ("ce_id", id_)))) == kept
-    assert id_of(Record(*PLACE, 0, ())) is None
+    assert id_of(record_with(*PLACE, 0, (("other", b"x"), ("ce_id", None), ("ce_id", id_)))) == kept
+    assert id_of(record_with(*PLACE, 0, ())) is None
 
 
 def test_records_are_parted_by_their_partitions_and_keep_their_order():
-    records = [Record("a", 0, 5, ()), Record("b", 0, 1, ()), Record("a", 1, 0, ()), Record("a", 0, 6, ())]
+    records = [
+        record_with("a", 0, 5, ()),
+        record_with("b", 0, 1, ()),
+        record_with("a", 1, 0, ()),
+        record_with("a", 0, 6, ()),
+    ]
     parted = by_place(records)
     assert {place: [r.offset for r in of_place] for place, of_place in parted.items()} == {
         Place("a", 0): [5, 6],

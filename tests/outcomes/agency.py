@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 from contracts.envelope import Event
 from services.kit.jobs import JobContext
 from services.kit.people import RemotePeople
-from services.kit.positions import Place, Standing, take
+from services.kit.positions import Place, Record, Standing, take
 from services.kit.service import remote_people
 from services.kit.transaction import acting_as
 from services.outcomes.__main__ import SERVICE
@@ -67,17 +66,17 @@ class Agency(ServiceWorld):
         return "\n".join(said)
 
 
-def message(fact: Event, offset: int, id_: str, headers: dict[str, str]) -> Any:
+def message(fact: Event, offset: int, id_: str, headers: dict[str, str]) -> Record:
     """A record as the agency's client publishes it."""
     said = {"specversion": "1.0", "id": id_, "type": fact.ce_type, "source": "urn:dinkop"} | headers
-    return SimpleNamespace(
+    return Record(
         topic="partners.dinkop",
         partition=0,
         offset=offset,
         timestamp=int(NOW.timestamp() * 1000),
         key=fact.key.encode(),
         value=fact.model_dump_json(exclude_none=True).encode(),
-        headers=[(f"ce_{name}", value.encode()) for name, value in said.items()],
+        headers=tuple((f"ce_{name}", value.encode()) for name, value in said.items()),
     )
 
 

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from contracts.envelope import Event
 from services.kit.consumer import Consumer
 from services.kit.keys import open_sealed
+from services.kit.positions import Record
 from services.kit.relay import Relay
 from services.kit.topics import create_topics
 from services.outcomes.__main__ import SERVICE
@@ -45,18 +46,16 @@ async def agency(fresh_database: FreshDatabase, tmp_path: Path) -> AsyncIterator
         yield world
 
 
-def changed(record: Any, value: bytes | None = None, **headers: str | None) -> Any:
+def changed(record: Record, value: bytes | None = None, **headers: str | None) -> Record:
     """The record with another value, or with headers changed, or left out where None."""
     said = dict(record.headers) | {
         f"ce_{name}": None if text is None else text.encode() for name, text in headers.items()
     }
-    record.headers = [(name, text) for name, text in said.items() if text is not None]
-    if value is not None:
-        record.value = value
-    return record
+    headers_left = tuple((name, text) for name, text in said.items() if text is not None)
+    return record._replace(headers=headers_left, value=record.value if value is None else value)
 
 
-def record(fact: Event, id_: str) -> Any:
+def record(fact: Event, id_: str) -> Record:
     return message(fact, 0, id_, {})
 
 
@@ -101,7 +100,7 @@ async def send(kafka: str, records: Iterable[Any]) -> None:
     await producer.start()
     try:
         for one in records:
-            await producer.send_and_wait(TOPIC, one.value, key=one.key, headers=one.headers, partition=0)
+            await producer.send_and_wait(TOPIC, one.value, key=one.key, headers=list(one.headers), partition=0)
     finally:
         await producer.stop()
 

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import asyncpg
 import pytest
 
 from contracts.partners import DeathRecorded, HouseholdMoved, IdentityMatched
-from services.kit.positions import Place, Standing, take
+from services.kit.positions import Place, Record, Standing, take
 from services.registry import search
 from services.registry.__main__ import SERVICE
 from tests.registry.conftest import Registry
@@ -33,21 +32,21 @@ NIK, FATHERS_NIK, STRANGERS_NIK = "5270014107800000", "5270010101780000", "52700
 Fact = IdentityMatched | DeathRecorded | HouseholdMoved
 
 
-def records(*facts: Fact, **headers: str) -> list[Any]:
+def records(*facts: Fact, **headers: str) -> list[Record]:
     return [
-        SimpleNamespace(
+        Record(
             topic="partners.dukcapil",
             partition=0,
             offset=offset,
             timestamp=int(NOW.timestamp() * 1000),
             key=fact.national_id.encode(),
             value=fact.model_dump_json().encode(),
-            headers=[
+            headers=tuple(
                 (f"ce_{name}", value.encode())
                 for name, value in (
                     {"specversion": "1.0", "id": str(uuid4()), "type": fact.ce_type, "source": "urn:dukcapil"} | headers
                 ).items()
-            ],
+            ),
         )
         for offset, fact in enumerate(facts)
     ]

@@ -1,28 +1,26 @@
 """Facts that arrive, without Kafka: records as a consumer gets them, and a batch that is taken as the worker does."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
 
 from contracts.envelope import NOTHING_BEFORE, Envelope, Event, Position, headers_of
 from services.kit.batch import Batches
-from services.kit.positions import Place, Slice
+from services.kit.positions import Place, Record, Slice
 from services.kit.service import Service
 from services.kit.transaction import Transaction, Workplace
 
 
 def record_of(
     fact: Event, envelope: Envelope, place: Place, offset: int, sequence: int = 0, previous: int = NOTHING_BEFORE
-) -> Any:
+) -> Record:
     """What Kafka would hand over of this fact."""
-    return SimpleNamespace(
+    return Record(
         topic=place.topic,
         partition=place.partition,
         offset=offset,
         timestamp=int(envelope.recorded.timestamp() * 1000),
         key=fact.key.encode(),
         value=fact.to_bytes(),
-        headers=headers_of(envelope, Position(sequence, previous)),
+        headers=tuple(headers_of(envelope, Position(sequence, previous))),
     )
 
 
