@@ -160,6 +160,27 @@ FAULTS = (
         "tests/kit/test_cursor.py::test_a_client_that_brings_nothing_any_more_is_replaced",
     ),
     Fault(
+        "what was fetched ahead is handed on though another place was sought",
+        "services/kit/consumer.py",
+        "        self._ahead.drop(*place)\n",
+        "",
+        f"{CONSUMER}::test_a_place_that_is_sought_takes_nothing_that_was_fetched_before",
+    ),
+    Fault(
+        "what was fetched ahead is handed on twice",
+        "services/kit/fetching.py",
+        "        self._records, self._error = [], None\n",
+        "        self._error = None\n",
+        "tests/kit/test_fetching.py::test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch",
+    ),
+    Fault(
+        "each batch holds itself",
+        "services/kit/consumer.py",
+        "    return message.raw_message\n",
+        "    message.itself = message\n    return message.raw_message\n",
+        f"{CONSUMER}::test_a_batch_that_was_taken_is_gone_though_nobody_looks_for_garbage",
+    ),
+    Fault(
         "where Kafka ended a while ago is held against what was read since",
         "services/kit/consumer.py",
         "place in held and held[place].next_offset > end and",

@@ -34,6 +34,8 @@ AT_ONCE = 2
 def main() -> None:
     words = sys.argv[1:]
     faults = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
+    if not faults:
+        sys.exit(f"No fault's name holds {' or '.join(words)}. Without words, all {len(FAULTS)} are planted.")
     console = Console(width=None if sys.stdout.isatty() else 150)
     with Stack() as stack, tempfile.TemporaryDirectory(prefix="entas-saboteur-") as folder:
         servers = {"DATABASE_URL": stack.postgres, "KAFKA_BOOTSTRAP": stack.kafka}

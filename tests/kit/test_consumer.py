@@ -1,15 +1,20 @@
 """The consumer on a real Kafka: each fact has its effect exactly once, whatever is copied, cut, killed or raised."""
 
 import asyncio
+import gc
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from contracts.envelope import Position, headers_of
+from services.kit import consumer as consuming
 from services.kit.consumer import Consumer
 from services.kit.partition import partition_for
+from services.kit.positions import Place, Record
 from services.kit.reactions import Reactions
 from services.kit.transaction import new_id
 from tests.support.databases import FreshDatabase
@@ -149,6 +154,71 @@ async def test_a_handler_that_raises_in_the_middle_skips_nothing(
             await eventually(has_raised_often)
             # Nothing is published any more: the tail must be read though the topic is quiet.
             await eventually(lambda: same_totals(publisher, reader))
+
+
+async def test_what_is_read_ahead_is_taken_once_and_in_order_though_batches_fail(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(consuming, "MAX_RECORDS", 20)
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        async with running(relay_of(publisher, kafka).run):
+            await publish(publisher, 600)
+            await eventually(lambda: _sent(publisher))
+        consumer = consumer_of(reader, kafka)
+        real, batches, read_ahead = consumer._batches.apply, 0, 0
+
+        async def sometimes(tx: Any, slices: Any) -> Any:
+            nonlocal batches, read_ahead
+            batches += 1
+            read_ahead += sum(arrival.record.read is not None for piece in slices for arrival in piece.arrivals)
+            if batches in (3, 7):
+                raise asyncpg.ConnectionDoesNotExistError("planted")
+            return await real(tx, slices)
+
+        monkeypatch.setattr(consumer._batches, "apply", sometimes)
+        async with running(consumer.run):
+            await eventually(lambda: same_totals(publisher, reader))
+        assert consumer.stopped == {}
+        assert read_ahead > 300, "most batches were read while the one before was written"
+
+
+async def test_a_place_that_is_sought_takes_nothing_that_was_fetched_before(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str
+):
+    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
+        consumer = consumer_of(reader, kafka)
+        await consumer._workplace_ready()
+        there = TopicPartition(lab.topic, 0)
+        found = {there: [Record(lab.topic, 0, 5, 0, None, b"{}", ())]}
+        await consumer._ahead.fetch(SimpleNamespace(getmany=AsyncMock(return_value=found)), 10, lambda record: record)
+        await consumer._settle([Place(*there)])
+        assert consumer._ahead.taken() == ()
+
+
+async def test_a_batch_that_was_taken_is_gone_though_nobody_looks_for_garbage(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    """What holds itself is held until somebody looks: with all records of a batch that is a lot, and a long look."""
+    monkeypatch.setattr(consuming, "MAX_RECORDS", 20)
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        gc.collect()
+        gc.disable()
+        try:
+            async with running(relay_of(publisher, kafka).run, consumer_of(reader, kafka).run):
+                await publish(publisher, 400)
+                await eventually(lambda: same_totals(publisher, reader))
+            held = sum(type(each) is Record for each in gc.get_objects())
+            assert held <= 3 * 20, "the last batch, and what was fetched behind it, may be in the hands of the client"
+        finally:
+            gc.enable()
 
 
 async def test_a_hole_in_the_chain_stops_the_partition_with_an_alarm(

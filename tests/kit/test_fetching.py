@@ -6,7 +6,8 @@ import pytest
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
 
-from services.kit.fetching import wait_for_records
+from services.kit.fetching import Ahead, wait_for_records
+from services.kit.positions import Record
 
 
 class Fetched:
@@ -18,7 +19,13 @@ class Fetched:
 
     async def getmany(self, **how):
         self.asked.append(how)
-        return self.fetches.pop(0)
+        match self.fetches.pop(0):
+            case Exception() as error:
+                raise error
+            case asyncio.Future() as waited_for:
+                return await waited_for
+            case records:
+                return records
 
 
 async def test_a_fetch_that_brings_nothing_is_followed_by_the_next_at_once():
@@ -36,3 +43,66 @@ async def test_a_fetch_that_brings_nothing_is_followed_by_the_next_at_once():
 def test_a_subscriber_that_takes_records_one_by_one_is_refused():
     with pytest.raises(TypeError):
         wait_for_records(KafkaBroker().subscriber("registry.households"))
+
+
+# --- Ahead ------------------------------------------------------------------------------------------------------------
+
+HOUSEHOLDS, PEOPLE = TopicPartition("registry.households", 0), TopicPartition("registry.participants", 3)
+
+
+def record(place: TopicPartition, offset: int, value: bytes = b"as it came") -> Record:
+    return Record(place.topic, place.partition, offset, 0, None, value, ())
+
+
+def read(record: Record) -> Record:
+    return record._replace(value=b"read")
+
+
+async def test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch():
+    subscriber = KafkaBroker(apply_types=False).subscriber("registry.households", batch=True)
+    ahead = wait_for_records(subscriber)
+    offsets = range(200)
+    consumer = Fetched({HOUSEHOLDS: [record(HOUSEHOLDS, n) for n in offsets]}, {HOUSEHOLDS: [record(HOUSEHOLDS, 200)]})
+    await ahead.fetch(consumer, 500, read)
+    assert await subscriber.get_msg(consumer) == tuple(record(HOUSEHOLDS, n, b"read") for n in offsets)
+    assert await subscriber.get_msg(consumer) == (record(HOUSEHOLDS, 200),)
+    assert consumer.asked[0] == {"max_records": 500}, "it does not wait for what is not there yet"
+
+
+async def test_others_get_their_turn_while_a_batch_is_read_ahead():
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.ensure_future(count_turns())
+    await Ahead().fetch(Fetched({HOUSEHOLDS: [record(HOUSEHOLDS, n) for n in range(2_000)]}), 2_000, read)
+    counting.cancel()
+    assert turns >= 20
+
+
+async def test_of_a_partition_that_is_read_from_another_place_now_nothing_is_handed_on():
+    ahead = Ahead()
+    await ahead.fetch(Fetched({HOUSEHOLDS: [record(HOUSEHOLDS, 7)], PEOPLE: [record(PEOPLE, 1)]}), 500, read)
+    ahead.drop(*HOUSEHOLDS)
+    assert ahead.taken() == (record(PEOPLE, 1, b"read"),)
+
+
+async def test_a_fetch_that_fails_raises_when_its_turn_comes_and_not_before():
+    subscriber = KafkaBroker(apply_types=False).subscriber("registry.households", batch=True)
+    ahead = wait_for_records(subscriber)
+    consumer = Fetched(ValueError("planted"), {HOUSEHOLDS: [record(HOUSEHOLDS, 1)]})
+    await ahead.fetch(consumer, 500, read)
+    with pytest.raises(ValueError, match="planted"):
+        await subscriber.get_msg(consumer)
+    assert await subscriber.get_msg(consumer) == (record(HOUSEHOLDS, 1),)
+
+
+async def test_a_rebalance_holds_up_no_batch():
+    ahead = Ahead()
+    async with asyncio.timeout(10):
+        await ahead.fetch(Fetched(asyncio.get_running_loop().create_future()), 500, read)
+    assert ahead.taken() == ()
