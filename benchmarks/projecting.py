@@ -75,6 +75,7 @@ async def by_consumer(site: Site, kafka: str, starts: Starts, events: int, fact:
     """Ours: cursor, chain, fold, everything; training's own tables, which go on from where they stand."""
     consumer = Consumer(site.workplace, kafka, Reactions(), ())
     await consumer._workplace_ready()
+    await _group(kafka, starts)  # Kafka's coordinator is awake then, as it is for the others.
     stopping = asyncio.Event()
     before = await _records_read(site)
     start = perf_counter()

@@ -65,7 +65,7 @@ def _column(name: str, hint: Any) -> Column:
     if inner in _SQL_TYPES:
         return Column(name, _SQL_TYPES[inner], nullable, None, None)
     if isinstance(inner, type) and issubclass(inner, StrEnum):
-        return Column(name, "text", nullable, str, inner)
+        return Column(name, "text", nullable, None, inner)
     adapter: TypeAdapter[Any] = TypeAdapter(inner)
     return Column(name, "jsonb", nullable, lambda value: adapter.dump_json(value).decode(), adapter.validate_json)
 
@@ -84,7 +84,9 @@ class Statements(Generic[Row]):
         self.columns = columns_of(cast(Any, table.row))
         self.make: Callable[..., Row] = table.row
         self.decoders = [(i, c.decode) for i, c in enumerate(self.columns) if c.decode is not None]
-        self.encoders = [(c.name, c.encode) for c in self.columns]
+        # PostgreSQL's driver takes terms as the texts that they are; JSON alone has to be written.
+        self._written = [(i, c.encode) for i, c in enumerate(self.columns) if c.encode is not None]
+        self._values = values_of([c.name for c in self.columns])
         names = ", ".join(c.name for c in self.columns)
         mine = ", ".join(f"t.{c.name}" for c in self.columns)
         key, types = table.key, {c.name: c.sql_type for c in self.columns}
@@ -127,12 +129,10 @@ class Statements(Generic[Row]):
         return self.make(*values)
 
     def records(self, rows: Iterable[Row]) -> Iterable[Sequence[Any]]:
-        """The rows as COPY takes them. It takes terms as the texts that they are; JSON alone has to be written."""
-        written = [(i, c.encode) for i, c in enumerate(self.columns) if c.sql_type == "jsonb" and c.encode is not None]
-        values = values_of([column.name for column in self.columns])
-        if not written:
-            return map(values, rows)
-        return (self._with_json(values(row), written) for row in rows)
+        """The rows as COPY takes them."""
+        if not self._written:
+            return map(self._values, rows)
+        return (self._with_json(self._values(row), self._written) for row in rows)
 
     @staticmethod
     def _with_json(values: Iterable[Any], written: Sequence[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
@@ -142,13 +142,11 @@ class Statements(Generic[Row]):
                 record[i] = encode(record[i])
         return record
 
-    def arrays(self, rows: Sequence[Row]) -> list[list[Any]]:
-        arrays = []
-        for name, encode in self.encoders:
-            values = [getattr(row, name) for row in rows]
-            if encode is not None:
-                values = [None if value is None else encode(value) for value in values]
-            arrays.append(values)
+    def arrays(self, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        """The rows as an upsert takes them: a column of values after the other."""
+        arrays: list[Sequence[Any]] = list(zip(*map(self._values, rows), strict=True))
+        for i, encode in self._written:
+            arrays[i] = [None if value is None else encode(value) for value in arrays[i]]
         return arrays
 
 
@@ -157,39 +155,83 @@ def statements(table: Table[Any]) -> Statements[Any]:
     return Statements(table)
 
 
+class _Known(Generic[Row]):
+    """What a working set knows of one table: its rows, and what was changed in them."""
+
+    def __init__(self, table: Table[Row]) -> None:
+        self.table = table
+        self.sql = statements(table)
+        self.rows: dict[Key, Row | None] = {}  # None: there is no such row
+        self.streams: set[str] = set()  # of which every row is known
+        self.stored: set[Key] = set()  # what the database has
+        self.changed: dict[Key, None] = {}  # what it is still to be told, in the order of the steps
+        self._key_of = values_of(table.key)
+        # Of a table with one row a stream, the key says it all.
+        self._keys_of: dict[str, dict[Key, None]] | None = None if len(table.key) == 1 else defaultdict(dict)
+
+    def get(self, key: Key) -> Row | None:
+        """The row, or None where there is none. Raises `NotLoaded` if nobody loaded that key."""
+        if key in self.rows:
+            return self.rows[key]
+        if key[0] in self.streams:
+            return None
+        raise NotLoaded(f"{self.table.name} {key} was read, but not loaded")
+
+    def of_stream(self, stream: str) -> list[Key]:
+        """The keys of the stream's rows, in their order. Raises `NotLoaded` if nobody loaded the stream whole."""
+        if stream not in self.streams:
+            raise NotLoaded(f"the rows of {stream} in {self.table.name} were read, but not loaded")
+        keys = [(stream,)] if self._keys_of is None else sorted(self._keys_of[stream])
+        return [key for key in keys if self.rows.get(key) is not None]
+
+    def touched(self, event: Event) -> Iterable[Key]:
+        touched = self.table.touched_by(event)
+        return self.of_stream(event.key) if isinstance(touched, WholeStream) else touched
+
+    def unknown(self, keys: Iterable[Key]) -> list[Key]:
+        """Those of the keys of which nothing is known yet, in the order in which rows are locked."""
+        return sorted({key for key in keys if key not in self.rows and key[0] not in self.streams})
+
+    def remember(self, rows: Iterable[Row]) -> None:
+        """Makes rows known that the database has."""
+        for row in rows:
+            key = self._key_of(row)
+            self.stored.add(key)
+            self.rows[key] = row
+            if self._keys_of is not None:
+                self._keys_of[key[0]][key] = None
+
+    def remember_new(self, rows: Iterable[Row]) -> None:
+        """The same; but a row that is known already may have been changed since, and stays as it is."""
+        self.remember([row for row in rows if self._key_of(row) not in self.rows])
+
+    def change(self, key: Key, row: Row | None) -> None:
+        self.changed[key] = None
+        self.rows[key] = row
+        if self._keys_of is not None:
+            self._keys_of[key[0]][key] = None
+
+
 class Rows:
     """The rows that a transaction knows, with what it folded into them. `fold` is the only way to change one."""
 
     def __init__(self, tables: Sequence[Table[Any]]) -> None:
-        self._tables = tuple(tables)
-        self._order = {table.name: i for i, table in enumerate(self._tables)}
-        self._known: dict[str, dict[Key, Any]] = {table.name: {} for table in self._tables}
-        self._streams: dict[str, set[str]] = {table.name: set() for table in self._tables}
-        self._by_stream: dict[str, dict[str, dict[Key, None]]] = {t.name: defaultdict(dict) for t in self._tables}
-        self._stored: dict[str, set[Key]] = {table.name: set() for table in self._tables}
-        self._changed: dict[str, dict[Key, None]] = {table.name: {} for table in self._tables}
-        self._folding: dict[type[Event], tuple[Table[Any], ...]] = {}
-        self._heads = {table.topic: table for table in self._tables if table.head}
-        self._journal: list[tuple[Table[Any], Key, Any, bool]] = []  # what each step changed, so that it can be undone
+        self._known: dict[str, _Known[Any]] = {table.name: _Known(table) for table in tables}  # in locking order
+        self._folding: dict[type[Event], tuple[_Known[Any], ...]] = {}
+        self._heads = {table.topic: table for table in tables if table.head}
+        # What each step changed, so that it can be undone: the row before it, and whether it was changed already.
+        self._journal: list[tuple[_Known[Any], Key, Any, bool]] = []
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, table: Table[Row], *key: str) -> Row | None:
         """The row, or None where there is none. Raises `NotLoaded` if nobody loaded that key."""
-        known = self._known[table.name]
-        if key in known:
-            return cast("Row | None", known[key])
-        if key[0] in self._streams[table.name]:
-            return None
-        raise NotLoaded(f"{table.name} {key} was read, but not loaded")
+        return cast("Row | None", self._known[table.name].get(key))
 
     def of_stream(self, table: Table[Row], stream: str) -> list[Row]:
         """All rows of a stream, by key. Raises `NotLoaded` if nobody loaded the stream whole."""
-        if stream not in self._streams[table.name]:
-            raise NotLoaded(f"the rows of {stream} in {table.name} were read, but not loaded")
         known = self._known[table.name]
-        rows = [(key, known[key]) for key in self._by_stream[table.name][stream]]
-        return [row for _, row in sorted(rows, key=lambda item: item[0]) if row is not None]
+        return cast("list[Row]", [known.rows[key] for key in known.of_stream(stream)])
 
     def head(self, topic: str) -> Table[Any]:
         """The table that stands for a topic's streams."""
@@ -202,78 +244,61 @@ class Rows:
 
     async def load(self, connection: Connection, table: Table[Any], keys: Iterable[Key], *, lock: bool = True) -> None:
         """Loads these rows in one query, locked in key order. Keys that are known already cost nothing."""
-        known, streams = self._known[table.name], self._streams[table.name]
-        wanted = sorted({key for key in keys if key not in known and key[0] not in streams})
+        known = self._known[table.name]
+        wanted = known.unknown(keys)
         if not wanted:
             return
-        sql = statements(table)
         arrays = [list(column) for column in zip(*wanted, strict=True)]
-        records = await connection.fetch(sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)
-        for key in wanted:
-            known[key] = None
-        self._remember(table, sql.rows(records))
+        records = await connection.fetch(known.sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)
+        known.rows.update(dict.fromkeys(wanted))
+        known.remember(known.sql.rows(records))
 
     async def load_streams(
         self, connection: Connection, table: Table[Any], streams: Iterable[str], *, lock: bool = True
     ) -> None:
         """Loads every row of these streams in one query, locked in key order."""
-        wanted = sorted(set(streams) - self._streams[table.name])
+        known = self._known[table.name]
+        wanted = sorted(set(streams) - known.streams)
         if not wanted:
             return
-        sql = statements(table)
-        records = await connection.fetch(sql.select_streams + (" FOR UPDATE OF t" if lock else ""), wanted)
-        rows = [row for row in sql.rows(records) if self._key(table, row) not in self._known[table.name]]
-        self._streams[table.name].update(wanted)
-        self._remember(table, rows)
+        records = await connection.fetch(known.sql.select_streams + (" FOR UPDATE OF t" if lock else ""), wanted)
+        known.streams.update(wanted)
+        known.remember_new(known.sql.rows(records))
 
     async def load_touched(self, connection: Connection, events: Collection[Event], *, lock: bool = True) -> None:
         """Loads every row that these events touch: at most two queries per table, tables in locking order."""
         keys: dict[str, set[Key]] = defaultdict(set)
         streams: dict[str, set[str]] = defaultdict(set)
         for event in events:
-            for table in self._folded_by(type(event)):
-                touched = table.touched_by(event)
+            for known in self._folded_by(type(event)):
+                touched = known.table.touched_by(event)
                 if isinstance(touched, WholeStream):
-                    streams[table.name].add(event.key)
+                    streams[known.table.name].add(event.key)
                 else:
-                    keys[table.name].update(touched)
-        for table in self._tables:
-            await self.load_streams(connection, table, streams[table.name], lock=lock)
-            await self.load(connection, table, keys[table.name], lock=lock)
+                    keys[known.table.name].update(touched)
+        for name, known in self._known.items():
+            await self.load_streams(connection, known.table, streams[name], lock=lock)
+            await self.load(connection, known.table, keys[name], lock=lock)
 
     def add(self, table: Table[Row], rows: Iterable[Row], streams: Iterable[str] = ()) -> None:
         """Makes rows known that were loaded by other means; `streams` are thereby known whole."""
-        self._streams[table.name].update(streams)
-        self._remember(table, rows)
-
-    def _remember(self, table: Table[Row], rows: Iterable[Row]) -> None:
-        known, by_stream, stored = self._known[table.name], self._by_stream[table.name], self._stored[table.name]
-        for row in rows:
-            key = self._key(table, row)
-            known[key] = row
-            stored.add(key)
-            by_stream[key[0]][key] = None
-
-    @staticmethod
-    def _key(table: Table[Any], row: Any) -> Key:
-        return tuple(getattr(row, column) for column in table.key)
+        known = self._known[table.name]
+        known.streams.update(streams)
+        known.remember(rows)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 
     def fold(self, event: Event, envelope: Envelope) -> None:
         """Steps every row that the event touches. Nothing changes if one of them raises."""
-        steps: list[tuple[Table[Any], Key, Any]] = []
-        for table in self._folded_by(type(event)):
-            known = self._known[table.name]
-            for key in self._touched(table, event):
-                row = known[key] if key in known else self.get(table, *key)
-                steps.append((table, key, table.step(row, event, envelope, key)))
-        for table, key, after in steps:
-            known, changed = self._known[table.name], self._changed[table.name]
-            self._journal.append((table, key, known.get(key), key in changed))
-            known[key] = after
-            self._by_stream[table.name][key[0]][key] = None
-            changed[key] = None
+        steps = []
+        for known in self._folded_by(type(event)):
+            step = known.table.step
+            for key in known.touched(event):
+                before = known.get(key)
+                steps.append((known, key, before, step(before, event, envelope, key)))
+        for known, key, before, after in steps:
+            self._journal.append((known, key, before, key in known.changed))
+            known.change(key, after)
 
     def mark(self) -> int:
         """A point that `undo` goes back to."""
@@ -282,27 +307,21 @@ class Rows:
     def undo(self, mark: int) -> None:
         """Takes back every fold since the mark. What was loaded since stays known."""
         while len(self._journal) > mark:
-            table, key, before, was_changed = self._journal.pop()
-            self._known[table.name][key] = before
+            known, key, before, was_changed = self._journal.pop()
+            known.rows[key] = before
             if not was_changed:
-                del self._changed[table.name][key]
+                del known.changed[key]
 
     def changes(self) -> list[tuple[Table[Any], Key, Any, Any]]:
         """Every row that was folded: what it was when it was loaded, and what it is now; None where there is none."""
-        first: dict[tuple[str, Key], tuple[Table[Any], Any]] = {}
-        for table, key, before, _ in self._journal:
-            first.setdefault((table.name, key), (table, before))
-        return [(table, key, before, self._known[name][key]) for (name, key), (table, before) in first.items()]
+        first: dict[tuple[str, Key], tuple[_Known[Any], Any]] = {}
+        for known, key, before, _ in self._journal:
+            first.setdefault((known.table.name, key), (known, before))
+        return [(known.table, key, before, known.rows[key]) for (_, key), (known, before) in first.items()]
 
-    def _touched(self, table: Table[Any], event: Event) -> Iterable[Key]:
-        touched = table.touched_by(event)
-        if isinstance(touched, WholeStream):
-            return [self._key(table, row) for row in self.of_stream(table, event.key)]
-        return touched
-
-    def _folded_by(self, event: type[Event]) -> tuple[Table[Any], ...]:
+    def _folded_by(self, event: type[Event]) -> tuple[_Known[Any], ...]:
         if event not in self._folding:
-            self._folding[event] = tuple(table for table in self._tables if event in table.folds)
+            self._folding[event] = tuple(known for known in self._known.values() if event in known.table.folds)
         return self._folding[event]
 
     # --- writing -----------------------------------------------------------------------------------------------------
@@ -310,30 +329,31 @@ class Rows:
     @property
     def count(self) -> int:
         """How many rows are known."""
-        return sum(len(known) for known in self._known.values())
+        return sum(len(known.rows) for known in self._known.values())
 
     async def write(self, connection: Connection, *, copying: bool = False) -> None:
         """Writes what changed: one upsert and at most one delete per table, tables in locking order.
 
         With `copying`, where nobody else writes these tables, rows that were not loaded are new: COPY is faster.
         """
-        for table in self._tables:
-            changed = self._changed[table.name]
-            if not changed:
+        for known in self._known.values():
+            if not known.changed:
                 continue
-            sql, known, stored = statements(table), self._known[table.name], self._stored[table.name]
-            ordered = sorted(changed)
-            rows = [known[key] for key in ordered if known[key] is not None]
-            gone = [key for key in ordered if known[key] is None and key in stored]
-            if copying and (new := [known[k] for k in ordered if known[k] is not None and k not in stored]):
-                rows = [known[key] for key in ordered if known[key] is not None and key in stored]
+            sql, stored = known.sql, known.stored
+            keys = sorted(known.changed)
+            there = [key for key in keys if known.rows[key] is not None]
+            gone = [key for key in keys if known.rows[key] is None and key in stored]
+            new = [key for key in there if key not in stored] if copying else []
+            if new:
                 await connection.copy_records_to_table(
-                    table.name, records=sql.records(new), columns=[column.name for column in sql.columns]
+                    known.table.name,
+                    records=sql.records([known.rows[key] for key in new]),
+                    columns=[column.name for column in sql.columns],
                 )
-            if rows:
-                await connection.execute(sql.upsert, *sql.arrays(rows))
+            if old := [key for key in there if key in stored] if new else there:
+                await connection.execute(sql.upsert, *sql.arrays([known.rows[key] for key in old]))
             if gone:
                 await connection.execute(sql.delete, *[list(column) for column in zip(*gone, strict=True)])
-            stored.update(key for key in ordered if known[key] is not None)
+            stored.update(there)
             stored.difference_update(gone)
-            changed.clear()
+            known.changed.clear()
