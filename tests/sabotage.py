@@ -30,8 +30,8 @@ FAULTS = (
     Fault(
         "rows are read without a lock",
         "services/kit/rows.py",
-        'records = await connection.fetch(sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)',
-        "records = await connection.fetch(sql.select, *arrays)",
+        'records = await connection.fetch(known.sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)',
+        "records = await connection.fetch(known.sql.select, *arrays)",
         f"{LOG}::test_commands_on_one_stream_at_once_follow_one_another_without_a_gap",
     ),
     Fault(
@@ -211,8 +211,8 @@ FAULTS = (
     Fault(
         "a fold that raises is skipped",
         "services/kit/batch.py",
-        "                fact.fail(_named(reaction), error)\n",
-        "                pass\n",
+        '        fact.fail("its fold failed", error)\n',
+        "        pass\n",
         f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
     ),
     Fault(

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from contracts.envelope import NOTHING_BEFORE, Envelope, Event, Position, Unreadable, read_headers
@@ -117,17 +119,20 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
                 break
             continue
         if not chained:
-            passed = Arrival(record, None, last)
+            passed = _new(Arrival, (record, None, last))
             piece.arrivals.append(passed)
             continue
         try:
-            envelope, position = record.read[:2] if record.read else read_headers(record.topic, record.headers)
+            if (read := record.read) is not None:
+                envelope, position, _ = read
+            else:
+                envelope, position = read_headers(record.topic, record.headers)
         except Unreadable as error:
             piece.trouble = Unreadable(f"{place} offset {record.offset}: {error}")
             break
         if position.sequence <= last:
             piece.copies += 1
-            passed = Arrival(record, envelope, last)
+            passed = _new(Arrival, (record, envelope, last))
         elif position.previous_sequence > last:
             piece.trouble = Hole(
                 f"{place} offset {record.offset}: sequence {position.sequence} follows {position.previous_sequence}, "
@@ -136,7 +141,7 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
             break
         else:
             last = position.sequence
-            passed = Arrival(record, envelope, last)
+            passed = _new(Arrival, (record, envelope, last))
             piece.arrivals.append(passed)
     if passed is not None:
         piece.after = passed.after
@@ -170,6 +175,6 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 def by_place(records: Sequence[Record]) -> dict[Place, list[Record]]:
     """The records of each partition, in their order."""
     places: dict[Place, list[Record]] = {}
-    for record in records:
-        places.setdefault(Place(record.topic, record.partition), []).append(record)
+    for place, of_place in groupby(records, key=itemgetter(0, 1)):
+        places.setdefault(Place(*place), []).extend(of_place)
     return places

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple, cast
 
@@ -190,22 +191,21 @@ class Relay:
 
     async def _draft(self, connection: Connection, behind: SealedBatch | None = None) -> Draft | None:
         """The oldest unsent events with the sequences and leaves that they will get, behind the batch under way."""
-        under_way = {event.log_id for event in behind.events} if behind else set()
-        outbox = await connection.fetch("SELECT id FROM outbox ORDER BY id LIMIT $1", self._room + len(under_way))
-        waiting = [row["id"] for row in outbox if row["id"] not in under_way][: self._room]
-        if not waiting:
-            return None
-        # Looked up one by one: the planner, who sees a table that is filled and emptied all the time, would read the
-        # whole log.
+        under_way = [event.log_id for event in behind.events] if behind else []
+        # One query, whose answer comes while the batch before is compressed. Looked up one by one: the planner, who
+        # sees a table that is filled and emptied all the time, would read the whole log.
         rows = await connection.fetch(
             f"""
             SELECT {LOG_COLUMNS}
-            FROM unnest($1::bigint[]) AS waiting (id)
+            FROM (SELECT id FROM outbox WHERE id <> ALL ($1::bigint[]) ORDER BY id LIMIT $2) AS waiting
             CROSS JOIN LATERAL (SELECT * FROM log WHERE log.id = waiting.id OFFSET 0) l
             ORDER BY l.id
             """,
-            waiting,
+            under_way,
+            self._room,
         )
+        if not rows:
+            return None
         fitting = _fitting(rows)
         self._room = min(MAX_BATCH_EVENTS, self._room * 2 if fitting is rows else len(fitting) * 5 // 4)
         last = await connection.fetchrow(
@@ -451,7 +451,9 @@ def _read_tails(text: str | None) -> Tails:
     return {} if text is None else cast(Tails, from_json(text))
 
 
+@lru_cache(maxsize=1024)
 def _milliseconds(instant: datetime) -> int:
+    """The facts of one transaction share the time at which they were recorded."""
     return int(instant.timestamp() * 1000)
 
 
