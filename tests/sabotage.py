@@ -213,6 +213,13 @@ FAULTS = (
         "services/kit/batch.py",
         '        fact.fail("its fold failed", error)\n',
         "        pass\n",
+        f"{PARKING}::test_a_fold_that_raises_parks_its_stream_though_nothing_reacts",
+    ),
+    Fault(
+        "a reaction that raises is skipped",
+        "services/kit/batch.py",
+        '                fact.fail(f"its fold or {reaction.name} failed", error)\n',
+        "                pass\n",
         f"{PARKING}::test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_else_goes_on",
     ),
     Fault(

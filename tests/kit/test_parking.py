@@ -17,6 +17,7 @@ from services.kit.parking import ParkedStream, parked_records, parked_streams
 from services.kit.positions import Arrival, Place, Slice, Standing
 from services.kit.reactions import Partner, Reactions, Step
 from services.kit.settings import Settings
+from services.kit.table import Table
 from tests.kit.test_consumer import consumer_of, publish, same_totals
 from tests.kit.test_intake import NIK, message, rejected, send, taking_in
 from tests.kit.test_rows import envelope_of
@@ -111,6 +112,36 @@ async def test_what_fails_is_parked_with_the_rest_of_its_stream_and_everything_e
         async with reader.pool.acquire() as connection:
             reasons = [record.reason for record in await parked_records(connection, lab.topic, "bad")]
         assert reasons == [bad.reason, None, None]
+
+
+async def test_a_fold_that_raises_parks_its_stream_though_nothing_reacts(lab: Lab, fresh_database: FreshDatabase):
+    place = Place(lab.topic, 0)
+    amounts = {"bad": (PLANTED, 2), "good": (3, 4)}
+    facts = [(lab.Counted(counter_id=c, amount=a), n) for c, of in amounts.items() for n, a in enumerate(of, 1)]
+    arrivals = []
+    for offset, (fact, version) in enumerate(facts):
+        envelope = envelope_of(fact, version)
+        arrivals.append(Arrival(record_of(fact, envelope, place, offset), envelope, offset))
+
+    def refusing(table: Table[Any]) -> Table[Any]:
+        def evolve(row: Any, event: Any, *rest: Any) -> Any:
+            if getattr(event, "amount", 0) == PLANTED:
+                raise ZeroDivisionError("planted")
+            return table.evolve(row, event, *rest)
+
+        return replace(table, evolve=evolve)
+
+    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
+        workplace = replace(reader.workplace, tables=tuple(map(refusing, reader.workplace.tables)))
+        async with reader.pool.acquire() as connection, connection.transaction():
+            tx = projecting(workplace, connection)
+            parked = await batches_of(reader).apply(tx, [Slice(place, Standing(), Standing(), arrivals)])
+            await tx.finish()
+        assert [(each.stream.key, each.reason) for each in parked] == [
+            ("bad", f"{place} offset 0: its fold failed: ZeroDivisionError: planted"),
+            ("bad", None),
+        ]
+        assert await reader.totals() == {"good": (2, 7)}
 
 
 async def records_are(place: Site, number: int) -> bool:
