@@ -82,8 +82,8 @@ async def compare(
     folded_rows, folded_hash = await _hash(connection, shadow, left_out)
     if (live_rows, live_hash) == (folded_rows, folded_hash):
         return Compared(table, live_rows, live_hash, folded_rows, folded_hash, 0, ())
-    rows = await connection.fetch(_differing(table, shadow) + " LIMIT $2", left_out, shown)
-    count = await connection.fetchval(f"SELECT count(*) FROM ({_differing(table, shadow)}) AS differing", left_out)
+    rows = await connection.fetch(_first_that_differ(table, shadow), left_out, shown)
+    count = rows[0]["differing"] if rows else 0
     differences = [_difference(table, row) for row in rows]
     return Compared(table, live_rows, live_hash, folded_rows, folded_hash, count, differences)
 
@@ -108,21 +108,23 @@ def _text(table: Table[Any]) -> str:
     return f'ROW({", ".join(f"t.{c.name}" for c in statements(table).columns)})::text COLLATE "C"'
 
 
-def _differing(table: Table[Any], shadow: Table[Any]) -> str:
-    """SQL of the rows that differ, by key. The tables' generated statements are the one place where SQL is put
-    together; see rows.py."""
+def _first_that_differ(table: Table[Any], shadow: Table[Any]) -> str:
+    """SQL of the first $2 rows that differ, by key, each with how many differ. The tables' generated statements are the
+    one place where SQL is put together; see rows.py."""
     names = [column.name for column in statements(table).columns]
     live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
-    key = ", ".join(f"coalesce(l.{column}, s.{column})" for column in table.key)
-    same = " AND ".join(f"l.{column} = s.{column}" for column in table.key)
-    first = table.key[0]
+    key = ", ".join(table.key)
+    either = ", ".join(f"coalesce(l.{column}, s.{column}) AS {column}" for column in table.key)
+    columns, first = ", ".join(names), table.key[0]
     return (
-        f"SELECT coalesce(l.{first}, s.{first}) AS stream, concat_ws('/', {key}) AS key, "
-        f"to_jsonb(l)::text AS live, to_jsonb(s)::text AS folded "
-        f"FROM (SELECT {', '.join(names)} FROM {table.name} WHERE NOT {first} = ANY($1::text[])) l "
-        f"FULL JOIN (SELECT {', '.join(names)} FROM {shadow.name} WHERE NOT {first} = ANY($1::text[])) s ON {same} "
-        f"WHERE ROW({live}) IS DISTINCT FROM ROW({folded}) "
-        f"ORDER BY {', '.join(str(n) for n in (1, 2))}"
+        f"WITH l AS NOT MATERIALIZED (SELECT {columns} FROM {table.name} WHERE NOT {first} = ANY($1::text[])), "
+        f"s AS NOT MATERIALIZED (SELECT {columns} FROM {shadow.name} WHERE NOT {first} = ANY($1::text[])), "
+        f"differing AS MATERIALIZED (SELECT {either} FROM l FULL JOIN s USING ({key}) "
+        f"WHERE ROW({live}) IS DISTINCT FROM ROW({folded})) "
+        f"SELECT {first} AS stream, concat_ws('/', {key}) AS key, to_jsonb(l)::text AS live, "
+        f"to_jsonb(s)::text AS folded, (SELECT count(*) FROM differing) AS differing "
+        f"FROM (SELECT {key} FROM differing ORDER BY {key} LIMIT $2) AS shown "
+        f"LEFT JOIN l USING ({key}) LEFT JOIN s USING ({key}) ORDER BY {key}"
     )
 
 
