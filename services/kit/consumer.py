@@ -136,9 +136,10 @@ class Consumer:
 
     # --- taking a batch ----------------------------------------------------------------------------------------------
 
-    async def _take(self, records: Sequence[Record]) -> None:
+    async def _take(self, records: list[Record]) -> None:
         """FastStream's handler: must not raise, since FastStream would go on with the next fetch."""
         pieces = by_place(records)
+        records.clear()
         self._standstill.brought(pieces)
         async with self._lock:
             try:
@@ -527,9 +528,12 @@ _NO_CONSUMER = _NoConsumer()
 
 
 async def _undecoded(message: KafkaMessage) -> Any:
-    """The records themselves. Not the message: it keeps what it was decoded to, and would keep itself, with all of its
-    records, until somebody looks for garbage."""
-    return message.raw_message
+    """The records, in a list that the handler empties, and taken from the message: it stands in a context variable, so
+    whoever sets a timer meanwhile (a pool of connections does, for minutes) holds it for as long. And what the message
+    was decoded to is kept in it: decoded to itself, it would hold itself."""
+    records = list(message.raw_message)
+    message.raw_message = ()
+    return records
 
 
 async def _within(work: Any, seconds: float) -> None:
