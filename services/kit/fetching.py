@@ -17,7 +17,6 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from services.kit.positions import Record
 
-AHEAD_SECONDS = 0.05
 READ_AT_ONCE = 64  # some two milliseconds
 
 UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
@@ -69,14 +68,15 @@ class Ahead:
         self._records: list[Record] = []
         self._error: Exception | None = None
 
-    async def fetch(self, consumer: AIOKafkaConsumer, max_records: int, read: Callable[[Record], Record]) -> None:
+    async def fetch(
+        self, consumer: AIOKafkaConsumer | None, max_records: int, read: Callable[[Record], Record]
+    ) -> None:
         """Fetches what has come by now and reads it, giving way to whoever has heard of the database. Never raises."""
-        try:
-            # For a rebalance it would wait until that is over.
-            async with asyncio.timeout(AHEAD_SECONDS):
-                found = await consumer.getmany(max_records=max_records)
-        except TimeoutError:
+        if consumer is None or consumer._subscription.reassignment_in_progress:
+            # `getmany` would wait until a rebalance is over, and to break it off would upset aiokafka's (0.14) counts.
             return
+        try:
+            found = await consumer.getmany(max_records=max_records)
         except Exception as error:  # noqa: BLE001 (`taken` raises it)
             self._error = error
             return

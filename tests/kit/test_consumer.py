@@ -194,7 +194,10 @@ async def test_a_place_that_is_sought_takes_nothing_that_was_fetched_before(
         await consumer._workplace_ready()
         there = TopicPartition(lab.topic, 0)
         found = {there: [Record(lab.topic, 0, 5, 0, None, b"{}", ())]}
-        await consumer._ahead.fetch(SimpleNamespace(getmany=AsyncMock(return_value=found)), 10, lambda record: record)
+        client = SimpleNamespace(
+            getmany=AsyncMock(return_value=found), _subscription=SimpleNamespace(reassignment_in_progress=False)
+        )
+        await consumer._ahead.fetch(client, 10, lambda record: record)
         await consumer._settle([Place(*there)])
         assert consumer._ahead.taken() == ()
 
