@@ -128,7 +128,7 @@ async def test_a_move_after_a_death_in_one_batch_leaves_the_dead_where_they_live
             DeathRecorded(national_id=STRANGERS_NIK, died_on=TODAY),
             ("national_id", "no person with this national id is listed"),
         ),
-        (IdentityMatched(national_id="123", matched=True), ("national_id", "is not a NIK of 16 digits")),
+        (IdentityMatched(national_id="no-number", matched=True), ("national_id", "is not a NIK of 16 digits")),
         (DeathRecorded(national_id=NIK, died_on=TODAY + timedelta(days=1)), ("died_on", "lies in the future")),
         (
             HouseholdMoved(national_id=FATHERS_NIK, to_area_code=OTHER_VILLAGE, moved_on=TODAY),
