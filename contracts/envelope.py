@@ -399,12 +399,12 @@ def read_headers(topic: str, headers: Iterable[tuple[str, bytes | None]]) -> tup
             None if cause == _NOTHING else cause,
             None if trace == _NOTHING else trace,
         )
-        return _new(Envelope, envelope), _new(Position, (sequence, previous))
+        return new_tuple(Envelope, envelope), new_tuple(Position, (sequence, previous))
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
         raise Unreadable(_fault(found)) from None
 
 
-_new = tuple.__new__
+new_tuple = tuple.__new__
 """Makes a named tuple without the detour through Python that calling its class takes."""
 
 _NOTHING = "\x1a"  # A control character, which CloudEvents allows in no attribute.

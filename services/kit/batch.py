@@ -25,7 +25,7 @@ from services.kit.keyring import SEAL, Keyring
 from services.kit.keys import seal
 from services.kit.outages import OUTAGES
 from services.kit.parking import Parked, Parking, Stream
-from services.kit.positions import Arrival, Place, Record, Slice, read_ahead
+from services.kit.positions import Arrival, Place, Record, Slice
 from services.kit.reactions import Partner, Reaction, Reactions, Step
 from services.kit.refusal import Refused
 from services.kit.rows import Connection
@@ -150,7 +150,7 @@ class Batches:
             event = read_event(envelope.type, record.value) if envelope.type in self._wanted_types else None
         except Unreadable:
             return record
-        return read_ahead(record, envelope, position, event)
+        return record.saying(envelope, position, event)
 
     async def _read(self, connection: Connection, slices: Sequence[Slice]) -> tuple[list[Fact], list[Message]]:
         facts: list[Fact] = []

@@ -15,15 +15,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from contracts.envelope import new_tuple
 from services.kit.positions import Record
 
 READ_AT_ONCE = 64  # some two milliseconds
 
 UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
 """The headers of the record that stands for one that cannot be decoded."""
-
-
-_new = tuple.__new__
 
 
 class _DecodablePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
@@ -49,7 +47,7 @@ class _DecodablePartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc
 
     def _consumer_record(self, place: TopicPartition, record: Any) -> Record:
         topic, partition = place
-        return _new(
+        return new_tuple(
             Record,
             (topic, partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers), None),
         )

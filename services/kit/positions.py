@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from contracts.envelope import NOTHING_BEFORE, Envelope, Event, Position, Unreadable, read_headers
+from contracts.envelope import NOTHING_BEFORE, Envelope, Event, Position, Unreadable, new_tuple, read_headers
 from services.kit.logs import masked
 
 
@@ -31,14 +31,9 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
     read: Read | None = None  # where it was read ahead of its turn
 
-
-_new = tuple.__new__
-"""Makes a named tuple without the detour through Python that calling its class takes."""
-
-
-def read_ahead(record: Record, envelope: Envelope, position: Position, event: Event | None) -> Record:
-    """The record with what it says."""
-    return _new(Record, (*record[:7], _new(Read, (envelope, position, event))))
+    def saying(self, envelope: Envelope, position: Position, event: Event | None) -> "Record":
+        """The record, read ahead of its turn."""
+        return new_tuple(Record, (*self[:7], new_tuple(Read, (envelope, position, event))))
 
 
 class Place(NamedTuple):
@@ -119,7 +114,7 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
                 break
             continue
         if not chained:
-            passed = _new(Arrival, (record, None, last))
+            passed = new_tuple(Arrival, (record, None, last))
             piece.arrivals.append(passed)
             continue
         try:
@@ -132,7 +127,7 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
             break
         if position.sequence <= last:
             piece.copies += 1
-            passed = _new(Arrival, (record, envelope, last))
+            passed = new_tuple(Arrival, (record, envelope, last))
         elif position.previous_sequence > last:
             piece.trouble = Hole(
                 f"{place} offset {record.offset}: sequence {position.sequence} follows {position.previous_sequence}, "
@@ -141,7 +136,7 @@ def take(place: Place, standing: Standing, records: Iterable[Record], *, chained
             break
         else:
             last = position.sequence
-            passed = _new(Arrival, (record, envelope, last))
+            passed = new_tuple(Arrival, (record, envelope, last))
             piece.arrivals.append(passed)
     if passed is not None:
         piece.after = passed.after

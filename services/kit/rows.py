@@ -130,14 +130,12 @@ class Statements(Generic[Row]):
 
     def records(self, rows: Iterable[Row]) -> Iterable[Sequence[Any]]:
         """The rows as COPY takes them."""
-        if not self._written:
-            return map(self._values, rows)
-        return (self._with_json(self._values(row), self._written) for row in rows)
+        values = map(self._values, rows)
+        return map(self._with_json, values) if self._written else values
 
-    @staticmethod
-    def _with_json(values: Iterable[Any], written: Sequence[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+    def _with_json(self, values: Iterable[Any]) -> list[Any]:
         record = list(values)
-        for i, encode in written:
+        for i, encode in self._written:
             if record[i] is not None:
                 record[i] = encode(record[i])
         return record
