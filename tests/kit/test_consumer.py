@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
@@ -28,6 +30,17 @@ def lab():
     made.forget()
 
 
+@asynccontextmanager
+async def publisher_and_reader(lab: Lab, fresh_database: FreshDatabase, kafka: str) -> AsyncIterator[tuple[Site, Site]]:
+    """A service that publishes, and one that reads what it publishes."""
+    await make_topics(kafka, lab)
+    async with (
+        site(lab, fresh_database) as publisher,
+        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
+    ):
+        yield publisher, reader
+
+
 def consumer_of(reader: Site, kafka: str, reactions: Reactions | None = None) -> Consumer:
     return Consumer(reader.workplace, kafka, reactions or Reactions(), ())
 
@@ -43,11 +56,7 @@ async def same_totals(publisher: Site, reader: Site) -> bool:
 
 
 async def test_a_projection_comes_to_equal_the_publishers_table(lab: Lab, fresh_database: FreshDatabase, kafka: str):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         consumer = consumer_of(reader, kafka)
         async with running(relay_of(publisher, kafka).run, consumer.run):
             await publish(publisher, 300)
@@ -61,11 +70,7 @@ async def test_a_projection_comes_to_equal_the_publishers_table(lab: Lab, fresh_
 
 
 async def test_whole_copies_and_a_restart_change_nothing(lab: Lab, fresh_database: FreshDatabase, kafka: str):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         async with running(relay_of(publisher, kafka).run, consumer_of(reader, kafka).run):
             await publish(publisher, 100)
             await eventually(lambda: same_totals(publisher, reader))
@@ -81,11 +86,7 @@ async def test_whole_copies_and_a_restart_change_nothing(lab: Lab, fresh_databas
 async def test_two_members_share_the_work_and_none_of_it_is_done_twice(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         first, second = consumer_of(reader, kafka), consumer_of(reader, kafka)
         async with running(relay_of(publisher, kafka).run, first.run):
             await publish(publisher, 200)
@@ -98,11 +99,7 @@ async def test_two_members_share_the_work_and_none_of_it_is_done_twice(
 
 
 async def test_a_member_with_an_outdated_position_changes_nothing(lab: Lab, fresh_database: FreshDatabase, kafka: str):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         consumer = consumer_of(reader, kafka)
         async with running(relay_of(publisher, kafka).run, consumer.run):
             await publish(publisher, 50)
@@ -127,11 +124,7 @@ async def test_a_member_with_an_outdated_position_changes_nothing(lab: Lab, fres
 async def test_a_handler_that_raises_in_the_middle_skips_nothing(
     lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
 ):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         consumer = consumer_of(reader, kafka)
         real, raised = consumer._batches.apply, 0
 
@@ -160,11 +153,7 @@ async def test_what_is_read_ahead_is_taken_once_and_in_order_though_batches_fail
     lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(consuming, "MAX_RECORDS", 20)
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         async with running(relay_of(publisher, kafka).run):
             await publish(publisher, 600)
             await eventually(lambda: _sent(publisher))
@@ -207,11 +196,7 @@ async def test_a_batch_that_was_taken_is_gone_though_nobody_looks_for_garbage(
 ):
     """What holds itself is held until somebody looks: with all records of a batch that is a lot, and a long look."""
     monkeypatch.setattr(consuming, "MAX_RECORDS", 20)
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         gc.collect()
         before = _records_held()
         gc.disable()
@@ -231,11 +216,7 @@ def _records_held() -> int:
 async def test_a_hole_in_the_chain_stops_the_partition_with_an_alarm(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         async with running(relay_of(publisher, kafka).run):
             await publisher.decide(*[lab.Counted(counter_id="c1", amount=1) for _ in range(3)])
             await eventually(lambda: _sent(publisher))
@@ -289,11 +270,7 @@ async def tell_too_new(publisher: Site, counter: str) -> str:
 async def test_a_newer_version_stops_its_partition_and_says_what_to_deploy(
     lab: Lab, fresh_database: FreshDatabase, kafka: str
 ):
-    await make_topics(kafka, lab)
-    async with (
-        site(lab, fresh_database) as publisher,
-        site(lab, fresh_database, service=f"reader-{lab.service}") as reader,
-    ):
+    async with publisher_and_reader(lab, fresh_database, kafka) as (publisher, reader):
         newer = await tell_too_new(publisher, "c1")
         consumer = consumer_of(reader, kafka)
         async with running(relay_of(publisher, kafka).run, consumer.run):
