@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-from contracts.envelope import Event, privacy_of
+from contracts.envelope import Event, Value, privacy_of
 from contracts.topics import TOPICS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -50,15 +50,10 @@ class _ContractSchema(GenerateJsonSchema):
     """What pydantic says of a model, plus what our contracts mean by it."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        described = super().model_schema(schema)
-        model: type[BaseModel] = schema["cls"]
-        for name, privacy in privacy_of(model).items():
-            field = described["properties"][name]
-            if comment := _comments(model).get(name):
-                field["description"] = comment
-            if privacy is not None:
-                field["x-privacy"] = privacy.value
-        return described
+        return _explained(super().model_schema(schema), schema["cls"])
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        return _explained(super().dataclass_schema(schema), schema["cls"])
 
     def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
         described = super().enum_schema(schema)
@@ -79,14 +74,25 @@ class _ContractSchema(GenerateJsonSchema):
         return False  # A title would only say the field's name once more.
 
 
+def _explained(described: JsonSchemaValue, contract: type[BaseModel | Value]) -> JsonSchemaValue:
+    """With what is beside each field: its comment and its class."""
+    for name, privacy in privacy_of(contract).items():
+        field = described["properties"][name]
+        if comment := _comments(contract).get(name):
+            field["description"] = comment
+        if privacy is not None:
+            field["x-privacy"] = privacy.value
+    return described
+
+
 _FIELD_WITH_COMMENT = re.compile(r"^    (?P<name>\w+): .*  # (?P<comment>.+)$", re.MULTILINE)
 
 
 @cache
-def _comments(model: type[BaseModel]) -> dict[str, str]:
+def _comments(contract: type[BaseModel | Value]) -> dict[str, str]:
     """The comment beside each field, inherited ones too: it is the field's description for readers elsewhere."""
     found: dict[str, str] = {}
-    for owner in reversed(model.__mro__):
+    for owner in reversed(contract.__mro__):
         if owner.__module__.startswith("contracts."):
             matches = _FIELD_WITH_COMMENT.finditer(inspect.getsource(owner))
             found |= {match["name"]: match["comment"] for match in matches}

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts import areas, registry
-from contracts.envelope import Privacy
+from contracts.envelope import Privacy, fields_of
 from contracts.p3ke import (
     ALIASES,
     COLUMNS,
@@ -127,7 +127,7 @@ def test_what_tells_who_somebody_is_is_personal():
     for column in COLUMNS:
         if column.field in sealed:
             assert column.privacy is Privacy.PERSONAL, column.name
-        if column.field in registry.LivingConditions.model_fields:
+        if column.field in fields_of(registry.LivingConditions):
             assert column.privacy is Privacy.PSEUDONYMOUS, column.name
 
 

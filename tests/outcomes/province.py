@@ -492,7 +492,7 @@ async def _settle_homes(of: Province, connection: Any) -> None:
             household_id=household,
             area_code=village,
             people=people,
-            history=(pattern.history[0].model_copy(update={"area_code": village, "people": people}),),
+            history=(replace(pattern.history[0], area_code=village, people=people),),
         )
         for household, (village, people) in of.homes.items()
     ]

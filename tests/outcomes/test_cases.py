@@ -1,5 +1,6 @@
 """Cases: opened for each who completed, from how their household then stood, until they are no participant any more."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -287,11 +288,11 @@ def test_a_history_is_asked_as_of_an_instant():
 
 
 def test_seen_conditions_replace_only_what_they_say():
-    listed_ = POOR.model_copy(update={"social_assistance": ("PKH",), "stunting_risk": True})
+    listed_ = replace(POOR, social_assistance=("PKH",), stunting_risk=True)
     assert seen_over_listed(None, listed_) == listed_
     assert seen_over_listed(LivingConditions(), listed_) == listed_
     seen = LivingConditions(stunting_risk=False, roof="Genteng")
-    assert seen_over_listed(seen, listed_) == listed_.model_copy(update={"stunting_risk": False, "roof": "Genteng"})
+    assert seen_over_listed(seen, listed_) == replace(listed_, stunting_risk=False, roof="Genteng")
 
 
 # --- Needs ------------------------------------------------------------------------------------------------------------

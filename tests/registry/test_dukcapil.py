@@ -1,6 +1,7 @@
 """What the civil registry publishes, taken in by the kit's own way: a record, the intake, a reaction, the log."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -153,7 +154,7 @@ async def test_what_cannot_be_taken_in_is_rejected_by_field_and_the_rest_of_the_
 async def test_where_two_persons_bear_the_nik_nothing_is_guessed(home: Registry):
     twin = listed(
         "h-2",
-        members=[listed().members[1].model_copy(update={"person_id": "p-twin"})],
+        members=[replace(listed().members[1], person_id="p-twin")],
         personal={"p-twin": DETAILS[MOTHER]},
     )
     await home.given(twin)

@@ -97,7 +97,7 @@ def test_an_address_that_was_sealed_before_the_move_is_known_to_be_of_another_vi
 
 
 def test_changed_conditions_leave_the_area_alone():
-    story = Story(listed(), HouseholdChanged(household_id=HOME, conditions=listed().conditions.model_copy()))
+    story = Story(listed(), HouseholdChanged(household_id=HOME, conditions=listed().conditions))
     assert story.household.area_code == VILLAGE
 
 

@@ -1,5 +1,6 @@
 """Households over HTTP: pages, areas, deciles, and that a look at names is for some and is kept."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ async def many(registry: Registry, count: int) -> dict[str, tuple[str, int]]:
             listed(
                 household_id,
                 area_code=area,
-                rank=RANK.model_copy(update={"welfare_decile": decile}),
+                rank=replace(RANK, welfare_decile=decile),
                 members=[],
                 personal={},
             )

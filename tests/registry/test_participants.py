@@ -1,5 +1,6 @@
 """A participant's way: nominated, assigned, visited, verified, rejected, expired, erased."""
 
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_a_visit_is_due_today_or_later():
 
 def test_a_visit_says_what_was_found_when_and_when_it_reached_us():
     story = Story(listed(), nominated(), assigned())
-    wish = visit(notes="By the river", phone="0812-3456-7890", conditions=CONDITIONS.model_dump())
+    wish = visit(notes="By the river", phone="0812-3456-7890", conditions=asdict(CONDITIONS))
     (fact,) = record_visit(story.participant(), None, wish, FACILITATOR, NOW)
     assert fact == VisitRecorded(
         participant_id=MOTHER,
@@ -478,7 +479,7 @@ def test_a_newer_rank_gives_a_verified_participant_another_priority():
 @pytest.mark.parametrize("given", [TO_VISITED, (*TO_VERIFIED, EXPIRED), (*TO_VERIFIED, REJECTED)])
 def test_the_priority_of_who_is_not_verified_does_not_change(given: tuple[Any, ...]):
     story = Story(*given, *default_rules())
-    newer = RANK.model_copy(update={"welfare_decile": 9})
+    newer = replace(RANK, welfare_decile=9)
     rule = story.rule(PRIORITY)
     assert reprioritise(story.participant(), story.household, story.member(), newer, rule) == []
 

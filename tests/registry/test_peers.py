@@ -3,7 +3,7 @@
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -102,7 +102,7 @@ async def test_keys_are_destroyed_by_services_alone(registry: Registry):
 async def test_everybody_who_bears_a_number_is_named_and_in_the_read_log(home: Registry):
     twin = listed(
         "h-2",
-        members=[listed().members[1].model_copy(update={"person_id": "p-twin", "head": True})],
+        members=[replace(listed().members[1], person_id="p-twin", head=True)],
         personal={"p-twin": DETAILS[MOTHER]},
     )
     await home.given(twin)

@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 
 import pytest
 
@@ -294,7 +295,7 @@ async def test_two_processes_with_the_same_pepper_find_the_same(home: Registry):
 async def test_two_households_may_be_listed_with_one_nik_and_both_are_found(home: Registry):
     twin = listed(
         "h-2",
-        members=[listed().members[1].model_copy(update={"person_id": "p-twin", "head": True})],
+        members=[replace(listed().members[1], person_id="p-twin", head=True)],
         personal={"p-twin": DETAILS[MOTHER]},
     )
     await home.given(twin)

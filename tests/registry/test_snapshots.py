@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -377,7 +378,7 @@ OTHERS_RANK = Rank(source="DTSEN", snapshot_id="s-1", dated=FIRST, welfare_decil
         pytest.param(household(rank=OTHERS_RANK), id="of another source"),
         pytest.param(household(rank=RANK), id="named by this list"),
         pytest.param(household(HOME, GONE), id="delisted already"),
-        pytest.param(household(rank=RANK.model_copy(update={"snapshot_id": "s-3", "dated": NOW.date()})), id="newer"),
+        pytest.param(household(rank=replace(RANK, snapshot_id="s-3", dated=NOW.date())), id="newer"),
     ],
 )
 def test_a_household_that_the_list_did_not_have_to_name_is_kept(kept: Household):

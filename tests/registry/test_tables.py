@@ -1,5 +1,7 @@
 """The tables as the migrations make them, and what readers may see of them."""
 
+from dataclasses import replace
+
 import asyncpg
 import pytest
 
@@ -102,7 +104,7 @@ async def test_households_show_once_their_first_list_is_applied_whole(registry: 
 
 
 async def test_a_rank_changes_for_readers_once_its_list_is_applied_whole(registry: Registry):
-    newer = RANK.model_copy(update={"snapshot_id": "s-2", "welfare_decile": 4})
+    newer = replace(RANK, snapshot_id="s-2", welfare_decile=4)
     await registry.given(received("s-1"), listed(), applied("s-1"), received("s-2"))
     await registry.given(HouseholdRankChanged(household_id=HOME, rank=newer, evidence=EVIDENCE))
     assert await shown(registry) == [(HOME, "listed", 1, "s-1")]

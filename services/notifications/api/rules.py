@@ -1,5 +1,6 @@
 """The rules by which people are told."""
 
+from dataclasses import asdict
 from datetime import datetime
 
 from fastapi import APIRouter, Response
@@ -43,7 +44,7 @@ def _view(rule: Rule) -> RuleView:
         fact=rule.fact,
         recipient=rule.recipient,
         earlier=tuple(earlier),
-        **in_force.model_dump(),
+        **asdict(in_force),
     )
 
 

@@ -1,5 +1,6 @@
 """What messages say."""
 
+from dataclasses import asdict
 from datetime import datetime
 
 from fastapi import APIRouter, Response
@@ -31,7 +32,7 @@ class TemplateView(BaseModel):
 def _view(template: Template) -> TemplateView:
     *earlier, in_force = template.versions
     return TemplateView(
-        template_id=template.template_id, version=template.version, earlier=tuple(earlier), **in_force.model_dump()
+        template_id=template.template_id, version=template.version, earlier=tuple(earlier), **asdict(in_force)
     )
 
 

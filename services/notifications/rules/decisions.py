@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from contracts.envelope import Event
 from contracts.notifications import Channel, NotificationRuleAdopted, Recipient
 from services.kit.refusal import FieldProblem, Refused
+from services.kit.table import replace
 from services.notifications.facts import FACTS, is_of_bulk_listing
 from services.notifications.forms import Slug, Source, TimeOfDay, Wish
 from services.notifications.rules.state import Rule
@@ -52,7 +53,7 @@ def adopt(rule: Rule | None, template: Template | None, command: AdoptRule) -> l
     """
     _refuse_unless_fit(rule, template, command)
     said = command.model_dump(exclude={"rule_id", "fact", "recipient"})
-    if rule is not None and said == rule.in_force.model_dump(exclude={"rule_version", "adopted_at"}):
+    if rule is not None and replace(rule.in_force, **said) == rule.in_force:
         return []
     return [
         NotificationRuleAdopted(

@@ -14,11 +14,11 @@ class RuleVersion(Value):
     channels: Open[tuple[Channel, ...]]
     quiet_from: Open[str]
     quiet_until: Open[str]
-    remind_days_before: Open[int | None] = None
     tell_within_hours: Open[int]
     active: Open[bool]
     source: Open[str]  # the regulation or decree it stands on, or "project default"
     adopted_at: Open[datetime]
+    remind_days_before: Open[int | None] = None
 
 
 @dataclass(frozen=True, slots=True)

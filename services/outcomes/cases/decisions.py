@@ -1,9 +1,10 @@
 """Opening cases, what they begin from, and what ends them. Pure."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 
-from contracts.envelope import Event
+from contracts.envelope import Event, fields_of
 from contracts.outcomes import (
     AppliedRule,
     BaselineRecorded,
@@ -18,6 +19,7 @@ from contracts.outcomes import (
 from contracts.registry import LivingConditions, RejectionReason
 from contracts.training import CohortCompleted
 from services.kit.refusal import Refused
+from services.kit.table import replace
 from services.outcomes.calendar import months_after
 from services.outcomes.cases.state import Baseline, Case, Training, is_before
 from services.outcomes.classes.state import Cohort, Placement
@@ -31,7 +33,7 @@ def training_completed(
     event: CohortCompleted, at: datetime, cohort: Cohort | None, placement: Placement | None
 ) -> Training:
     """What a completed cohort says of one participant. Who has no row on its list lived where it met."""
-    place: Placement | Cohort | None = placement or cohort
+    place = placement or cohort
     return Training(
         cohort_id=event.cohort_id,
         course_id=event.course_id,
@@ -39,9 +41,9 @@ def training_completed(
         completed_on=event.completed_on,
         completed_at=at,
         area_code="" if place is None else place.area_code,
-        attendance_percent=placement and placement.attendance_percent,
-        pre_test=placement and placement.pre_test,
-        post_test=placement and placement.post_test,
+        attendance_percent=None if placement is None else placement.attendance_percent,
+        pre_test=None if placement is None else placement.pre_test,
+        post_test=None if placement is None else placement.post_test,
     )
 
 
@@ -53,7 +55,7 @@ def open_case(
     `waiting` are facts of interventions that were reported before. Who is no participant any more has a case that is
     closed at once: whatever the order in which that became known, it ends the same.
     """
-    opened = CaseOpened(case_id=participant_id, participant_id=participant_id, **training.model_dump())
+    opened = CaseOpened(case_id=participant_id, participant_id=participant_id, **asdict(training))
     baseline = baseline_as_of(person, home, training.completed_at)
     reason = closing_reason(person)
     return [
@@ -74,7 +76,7 @@ def add_training(
     """
     if any(known.cohort_id == training.cohort_id for known in case.trainings):
         return []
-    added = TrainingAdded(case_id=case.case_id, **training.model_dump())
+    added = TrainingAdded(case_id=case.case_id, **asdict(training))
     if not is_before(training, case.trainings[0]):
         return [added]
     baseline = baseline_as_of(person, home, training.completed_at)
@@ -141,11 +143,11 @@ def baseline_as_of(person: Person | None, home: Home | None, instant: datetime) 
 
 def seen_over_listed(seen: LivingConditions | None, listed: LivingConditions) -> LivingConditions:
     """What was seen at the door, and what the list says of all else."""
-    return listed if seen is None else listed.model_copy(update={name: getattr(seen, name) for name in _said_by(seen)})
+    return listed if seen is None else replace(listed, **{name: getattr(seen, name) for name in _said_by(seen)})
 
 
 def _said_by(conditions: LivingConditions) -> list[str]:
-    return [name for name in LivingConditions.model_fields if getattr(conditions, name) not in (None, ())]
+    return [name for name in fields_of(LivingConditions) if getattr(conditions, name) not in (None, ())]
 
 
 _SAFE_WATER = frozenset({"Ledeng/PAM", "Air Kemasan/Isi Ulang", "Sumur Bor", "Sumur Terlindung"})
@@ -187,7 +189,7 @@ def _house_is_solid(conditions: LivingConditions) -> bool | None:
 
 
 def _recorded(case_id: str, baseline: Baseline) -> BaselineRecorded:
-    return BaselineRecorded(case_id=case_id, **baseline.model_dump())
+    return BaselineRecorded(case_id=case_id, **asdict(baseline))
 
 
 # --- Ending -----------------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def evolve_case(case: Case | None, event: Event, envelope: Envelope) -> Case | N
         case TrainingAdded():
             return _of_trainings(case, (*case.trainings, training_of(event)))
         case BaselineRecorded():
-            return _based(case, Baseline.model_validate(event.model_dump()))
+            return _based(case, Baseline(**event.model_dump()))
         case FollowUpScheduled():
             return replace(case, follow_ups=tuple(sorted({*case.follow_ups, event.follow_up})))
         case FollowUpRecorded():
@@ -151,7 +151,7 @@ def evolve_case(case: Case | None, event: Event, envelope: Envelope) -> Case | N
 
 
 def training_of(event: CaseOpened | TrainingAdded) -> Training:
-    return Training.model_validate(event.model_dump())
+    return Training(**event.model_dump())
 
 
 def _order(training: Training) -> tuple[datetime, str]:

@@ -202,7 +202,7 @@ def _verified(person: Person, event: ParticipantVerified, envelope: Envelope) ->
 
 
 def _from_now_on(person: Person, envelope: Envelope, known: PersonThen) -> Person:
-    now = known.model_copy(update={"since": envelope.time, "sex": person.sex, "age_band": person.age_band})
+    now = replace(known, since=envelope.time, sex=person.sex, age_band=person.age_band)
     return replace(person, history=(*person.history, now))
 
 
@@ -245,17 +245,16 @@ def evolve_home(home: Home | None, event: Event, envelope: Envelope) -> Home | N
     now = home.history[-1]
     match event:
         case HouseholdRankChanged() | HouseholdConfirmed():
-            return _stands(home, envelope, now.model_copy(update={"rank": event.rank}))
+            return _stands(home, envelope, replace(now, rank=event.rank))
         case HouseholdChanged(area_code=None, conditions=None):
             return home
         case HouseholdChanged():
-            conditions = event.conditions or now.conditions
-            changed = {"area_code": event.area_code or now.area_code, "conditions": conditions}
-            return _stands(home, envelope, now.model_copy(update=changed))
+            area, conditions = event.area_code or now.area_code, event.conditions or now.conditions
+            return _stands(home, envelope, replace(now, area_code=area, conditions=conditions))
         case MemberLeft(counted_no_longer=True):
             return home
         case MemberLeft():
-            return _stands(home, envelope, now.model_copy(update={"people": now.people - 1}))
+            return _stands(home, envelope, replace(now, people=now.people - 1))
         case HouseholdDelisted():
             return replace(home, status=HomeStatus.DELISTED)
         case _:
@@ -289,7 +288,7 @@ def _listed(home: Home | None, event: HouseholdListed, envelope: Envelope) -> Ho
 
 
 def _stands(home: Home, envelope: Envelope, now: HomeThen) -> Home:
-    now = now.model_copy(update={"since": envelope.time})
+    now = replace(now, since=envelope.time)
     return replace(
         home,
         area_code=now.area_code,

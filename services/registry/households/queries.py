@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from contracts import areas
 from contracts.registry import (
@@ -112,6 +112,9 @@ async def households(
     return paging.page(rows, _household, lambda row: (row["area_code"], row["household_id"]))
 
 
+_CONDITIONS: TypeAdapter[LivingConditions] = TypeAdapter(LivingConditions)
+
+
 def _household(row: Any) -> HouseholdView:
     return HouseholdView(**_shown(row))
 
@@ -120,7 +123,7 @@ def _shown(row: Any) -> dict[str, Any]:
     return {
         **{name: row[name] for name in ("household_id", "version", "area_code", "status", "people", "head_person_id")},
         "delisted_because": row["delisted_because"],
-        "conditions": LivingConditions.model_validate_json(row["conditions"]),
+        "conditions": _CONDITIONS.validate_json(row["conditions"]),
         "evidence": ListEvidence(file_digest=row["file_digest"], row=row["file_row"]),
         "rank": Rank(
             source=row["source"],

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from contracts.envelope import fields_of
 from contracts.p3ke import PersonRow, age_band
 from contracts.registry import AgeBand, HouseholdDetails, LivingConditions, PersonDetails, Sex, SnapshotId
 from services.kit.keys import Tampered
@@ -80,7 +81,7 @@ _Person = tuple[bool, Sex, AgeBand, bool, bool | None, PersonDetails]
 _Family = tuple[str, int, int | None, HouseholdDetails, LivingConditions]
 _PACKED: TypeAdapter[tuple[_Person, _Family | None]] = TypeAdapter(tuple[_Person, _Family | None])
 
-_CONDITIONS = tuple(name for name in LivingConditions.model_fields)
+_CONDITIONS = tuple(fields_of(LivingConditions))
 _ADULT_BANDS = frozenset((AgeBand.FROM_19, AgeBand.FROM_22, AgeBand.FROM_60))
 
 Age = tuple[str | None, str, bool]
