@@ -169,8 +169,8 @@ FAULTS = (
     Fault(
         "what was fetched ahead is handed on twice",
         "services/kit/fetching.py",
-        "        self._records, self._error = [], None\n",
-        "        self._error = None\n",
+        "            records, self._records = tuple(self._records), []\n",
+        "            records = tuple(self._records)\n",
         "tests/kit/test_fetching.py::test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch",
     ),
     Fault(

@@ -18,7 +18,7 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 from contracts.envelope import new_tuple
 from services.kit.positions import Record
 
-READ_AT_ONCE = 64  # some two milliseconds
+READ_AT_ONCE = 64  # some two milliseconds; and what is read at once stays in the processor's cache until it is
 
 UNREADABLE = (("unreadable", b"the name of a header is not UTF-8"),)
 """The headers of the record that stands for one that cannot be decoded."""
@@ -70,27 +70,31 @@ class Ahead:
         self, consumer: AIOKafkaConsumer | None, max_records: int, read: Callable[[Record], Record]
     ) -> None:
         """Fetches what has come by now and reads it, giving way to whoever has heard of the database. Never raises."""
-        if consumer is None or consumer._subscription.reassignment_in_progress:
-            # `getmany` would wait until a rebalance is over, and to break it off would upset aiokafka's (0.14) counts.
+        if consumer is None or self._error is not None:
             return
-        try:
-            found = await consumer.getmany(max_records=max_records)
-        except Exception as error:  # noqa: BLE001 (`taken` raises it)
-            self._error = error
-            return
-        self._records += chain(*found.values())
-        for first in range(0, len(self._records), READ_AT_ONCE):
-            at_once = slice(first, first + READ_AT_ONCE)
-            self._records[at_once] = map(read, self._records[at_once])
+        while left := max_records - len(self._records):
+            if consumer._subscription.reassignment_in_progress:
+                # `getmany` would wait for its end, and to break that off would upset aiokafka's (0.14) counts.
+                return
+            try:
+                found = await consumer.getmany(max_records=min(left, READ_AT_ONCE))
+            except Exception as error:  # noqa: BLE001 (`taken` raises it)
+                self._error = error
+                return
+            if not found:
+                return
+            self._records += map(read, chain(*found.values()))
             await asyncio.sleep(0)
 
     def taken(self) -> tuple[Record, ...]:
-        """What was fetched; it is the caller's then. Raises what the fetch has raised."""
-        records, error = tuple(self._records), self._error
-        self._records, self._error = [], None
+        """What was fetched; it is the caller's then. Raises what the fetch has raised, once all before it was taken."""
+        if self._records:
+            records, self._records = tuple(self._records), []
+            return records
+        error, self._error = self._error, None
         if error is not None:
             raise error
-        return records
+        return ()
 
     def drop(self, topic: str, partition: int) -> None:
         """Leaves out a partition that is read from another place now."""
