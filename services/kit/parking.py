@@ -156,7 +156,9 @@ def _written(parked: Parked, key: bytes | None, subject: str | None) -> bytes:
         {
             "key": None if record.key is None else b64encode(record.key).decode(),
             "value": b64encode(record.value or b"").decode(),
-            "headers": [[name, None if value is None else b64encode(value).decode()] for name, value in record.headers],
+            "headers": [
+                [name, None if value is None else b64encode(value).decode()] for name, value in record.headers_as_sent
+            ],
             "timestamp": record.timestamp,
         }
     )

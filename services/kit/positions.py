@@ -7,7 +7,17 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from contracts.envelope import NOTHING_BEFORE, Envelope, Event, Position, Unreadable, new_tuple, read_headers
+from contracts.envelope import (
+    NOTHING_BEFORE,
+    Envelope,
+    Event,
+    Position,
+    Unreadable,
+    headers_of,
+    headers_said_by,
+    new_tuple,
+    read_headers,
+)
 from services.kit.logs import masked
 
 
@@ -32,8 +42,15 @@ class Record(NamedTuple):
     read: Read | None = None  # where it was read ahead of its turn
 
     def saying(self, envelope: Envelope, position: Position, event: Event | None) -> "Record":
-        """The record, read ahead of its turn."""
-        return new_tuple(Record, (*self[:7], new_tuple(Read, (envelope, position, event))))
+        """The record, read ahead of its turn. It waits without headers where the envelope says as much as they do: of
+        the objects that it is made of, they are most."""
+        headers = () if len(self.headers) == headers_said_by(envelope) else self.headers
+        return new_tuple(Record, (*self[:6], headers, new_tuple(Read, (envelope, position, event))))
+
+    @property
+    def headers_as_sent(self) -> Sequence[tuple[str, bytes | None]]:
+        """Its headers, also where it waits without them."""
+        return self.headers if self.headers or self.read is None else headers_of(self.read.envelope, self.read.position)
 
 
 class Place(NamedTuple):
@@ -152,6 +169,8 @@ def made_anew(standing: Standing, record: Record) -> bool:
 
 def id_of(record: Record) -> str | None:
     """The CloudEvents id in a record's headers, where there is one that may be kept. A partner may send anything."""
+    if record.read is not None:
+        return record.read.envelope.id
     for name, value in record.headers:
         if name == "ce_id" and value is not None:
             text = bytes(value).decode("utf-8", "replace")

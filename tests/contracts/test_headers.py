@@ -13,6 +13,7 @@ from contracts.envelope import (
     Position,
     Unreadable,
     headers_of,
+    headers_said_by,
     read_headers,
     sequence_text,
 )
@@ -105,7 +106,9 @@ moments = st.datetimes(timezones=st.just(UTC))
     ),
 )
 def test_any_envelope_comes_back_as_it_went(envelope, position):
-    assert read_headers(TOPIC, headers_of(envelope, position)) == (envelope, position)
+    headers = headers_of(envelope, position)
+    assert read_headers(TOPIC, headers) == (envelope, position)
+    assert len(headers) == headers_said_by(envelope)
 
 
 def test_text_order_of_sequences_is_number_order():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.envelope import NOTHING_BEFORE, Envelope, Position, Unreadable, headers_of
+from contracts.envelope import NOTHING_BEFORE, Envelope, Position, Unreadable, headers_of, read_headers
 from services.kit.positions import Hole, Place, Record, Recreated, Standing, by_place, id_of, take
 from tests.support.lab import NOW
 
@@ -167,3 +167,24 @@ def test_records_are_parted_by_their_partitions_and_keep_their_order():
         Place("b", 0): [1],
         Place("a", 1): [0],
     }
+
+
+# --- What waits -------------------------------------------------------------------------------------------------------
+
+
+def ahead(record: Record) -> Record:
+    return record.saying(*read_headers(record.topic, record.headers), None)
+
+
+def test_what_was_read_ahead_waits_without_its_headers_and_has_them_again_as_they_were_sent():
+    sent = record(7, 4, 3)
+    waiting = ahead(sent)
+    assert waiting.headers == ()
+    assert tuple(waiting.headers_as_sent) == sent.headers == sent.headers_as_sent
+    assert id_of(waiting) == id_of(sent) == "event-4"
+
+
+def test_headers_that_a_newer_publisher_adds_are_kept():
+    sent = record(7, 4, 3)
+    sent = sent._replace(headers=(*sent.headers, ("ce_dataschema", b"urn:entas:counted")))
+    assert ahead(sent).headers_as_sent == sent.headers
