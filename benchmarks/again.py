@@ -1,7 +1,6 @@
 """Folding once more, and verifying: how fast a projection is rebuilt, and an archive is held against its proofs."""
 
 import asyncio
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -25,16 +24,10 @@ async def rebuild_projection(site: Site, kafka: str, *, spoilt: bool) -> float:
     """
     if spoilt:
         await site.pool.execute(SPOILT)
-    os.environ |= {
-        "ENTAS_ENVIRONMENT": "test",
-        "ENTAS_DATABASE_URL": site.dsn,
-        "ENTAS_KAFKA_BOOTSTRAP": kafka,
-        "ENTAS_TOKEN_ISSUER": "https://issuer.entas.test",
-        "ENTAS_JWKS_URL": "https://issuer.entas.test/jwks",
-    }
-    program = [sys.executable, "-m", "services.training"]
     start = perf_counter()
-    await rebuild(site.dsn, kafka, TRAINING.tables, TOPIC, program=program, processes=processes_here())
+    await rebuild(
+        site.dsn, kafka, TRAINING.tables, TOPIC, tables_in="services.training.state", processes=processes_here()
+    )
     return perf_counter() - start
 
 

@@ -168,10 +168,10 @@ FAULTS = (
     ),
     Fault(
         "what was fetched ahead is handed on twice",
-        "services/kit/fetching.py",
+        "services/kit/ahead.py",
         "            records, self._records = tuple(self._records), []\n",
         "            records = tuple(self._records)\n",
-        "tests/kit/test_fetching.py::test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch",
+        "tests/kit/test_ahead.py::test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch",
     ),
     Fault(
         "each batch holds itself",

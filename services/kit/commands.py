@@ -16,8 +16,8 @@ from rich.table import Table as Printed
 from services.kit.causes import told
 from services.kit.comparing import Compared, Report, diff
 from services.kit.outages import OUTAGES
-from services.kit.rebuild import RebuildRefused, Rebuilt, discard, fold_part, rebuild, topics_to_rebuild
-from services.kit.rebuild_parts import PART_COMMAND, own_program, processes_here, while_led
+from services.kit.rebuild import RebuildRefused, Rebuilt, discard, rebuild, topics_to_rebuild
+from services.kit.rebuild_parts import own_tables, processes_here
 from services.kit.recovery import RecoveryRefused, recover
 from services.kit.relay import RelayDefect
 from services.kit.replay import ReplayDefect, live_reach, own_and_foreign, replay_into
@@ -88,19 +88,6 @@ def add_log_commands(app: typer.Typer, service: Service, settings_of: Callable[[
                     _show_rebuilt(_rebuild(service, settings, topic, anew, processes))
         if not topics:
             typer.echo(f"{service.name} folds no facts of others: there is nothing to rebuild")
-
-    @app.command(name=PART_COMMAND, hidden=True)
-    def rebuild_part_command(topic: str, partitions: list[int]) -> None:
-        """Folds some partitions of a rebuild that another process leads, and ends with it."""
-        settings = settings_of()
-
-        def tell(_: str, records: int) -> None:
-            sys.stdout.write(f"{records}\n")
-            sys.stdout.flush()
-
-        url, kafka = settings.database_url, settings.kafka_bootstrap
-        with _failing_with(2):
-            asyncio.run(while_led(fold_part(url, kafka, service.tables, topic, partitions, tell)))
 
     @app.command(name="recover")
     def recover_command() -> None:
@@ -182,7 +169,7 @@ def _rebuild(service: Service, settings: Settings, topic: str, anew: bool, proce
             topic,
             anew=anew,
             progress=lambda _, records: count(records),
-            program=own_program(),
+            tables_in=own_tables(),
             processes=processes,
         )
         try:

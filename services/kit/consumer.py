@@ -18,12 +18,13 @@ from faststream.kafka.message import KafkaMessage
 
 from contracts.topics import TOPICS
 from services.kit import metrics
+from services.kit.ahead import wait_for_records
 from services.kit.backoff import Backoff
 from services.kit.batch import Batches, StepFailed
 from services.kit.causes import told
 from services.kit.crash import crash_point
 from services.kit.cursor import Outrun, hold_cursor, move_cursor, read_cursor
-from services.kit.fetching import read_what_cannot_be_decoded, wait_for_records
+from services.kit.fetching import read_what_cannot_be_decoded
 from services.kit.folds import OtherFold, adopt, folds_by_topic, other_folds
 from services.kit.garbage import without_looking
 from services.kit.outages import OUTAGES

@@ -18,7 +18,7 @@ from services.kit.comparing import Compared, compare, shadow_of
 from services.kit.folds import folds_of
 from services.kit.garbage import without_looking
 from services.kit.positions import Place, Standing
-from services.kit.rebuild_parts import FOLDED_HERE, fold_in_processes
+from services.kit.rebuild_parts import FOLDED_HERE, Order, fold_in_processes
 from services.kit.replay import (
     Folding,
     Parked,
@@ -98,13 +98,13 @@ async def rebuild(
     *,
     anew: bool = False,
     progress: Progress | None = None,
-    program: Sequence[str] = (),
+    tables_in: str = "",
     processes: int = 1,
 ) -> Rebuilt:
     """Rebuilds every table of a topic. Goes on where an earlier run was broken off, unless `anew`.
 
-    Where much is to be folded, `program` (the service's command line, with this process's environment) folds it in
-    `processes` processes. Raises `ReplayDefect`, and `RebuildRefused` if another rebuild of the topic runs.
+    Where much is to be folded, `processes` processes do it, which find the tables in the module `tables_in`. Raises
+    `ReplayDefect`, and `RebuildRefused` if another rebuild of the topic runs.
     """
     building = _building(tables, topic)
     connection = await asyncpg.connect(url)
@@ -114,7 +114,9 @@ async def rebuild(
             resumed_at = sum(standing.next_offset for standing in building.standings.values())
             by_others = 0
             if processes > 1 and await _missing(connection, building) > FOLDED_HERE:
-                by_others = await _catch_up_in_processes(connection, building, program, processes, progress)
+                everything = tuple(sorted(place.partition for place in building.standings))
+                order = Order(url, bootstrap, topic, everything)
+                by_others = await _catch_up_in_processes(connection, building, tables_in, order, processes, progress)
             folding = Folding(building.shadows)
             with without_looking():
                 before = math.inf
@@ -236,7 +238,12 @@ async def _catch_up(
 
 
 async def _catch_up_in_processes(
-    connection: Connection, building: _Building, program: Sequence[str], processes: int, progress: Progress | None
+    connection: Connection,
+    building: _Building,
+    tables_in: str,
+    order: Order,
+    processes: int,
+    progress: Progress | None,
 ) -> int:
     """As `_catch_up`, by other processes. Returns how many records they have read."""
     read = 0
@@ -247,8 +254,7 @@ async def _catch_up_in_processes(
         if progress is not None:
             progress(building.topic, records)
 
-    partitions = sorted(place.partition for place in building.standings)
-    if failure := await fold_in_processes(program, building.topic, partitions, processes, count):
+    if failure := await fold_in_processes(tables_in, order, processes, count):
         raise ReplayDefect(failure)
     if not await _resume(connection, building):
         raise ReplayDefect(f"{building.topic}: what the parts of the rebuild had folded is gone; run it again")

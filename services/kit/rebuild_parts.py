@@ -8,44 +8,49 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pydantic_core import to_json
 
 FOLDED_HERE = 50_000
-"""Records. So many are folded by one process sooner than others have begun, which takes two seconds."""
+"""Records. So many are folded by one process sooner than others have begun."""
 
 MOST_PROCESSES = 4
 
-PART_COMMAND = "rebuild-part"
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a process is to fold: some partitions of a topic, into the shadow tables of this database."""
+
+    url: str
+    bootstrap: str
+    topic: str
+    partitions: tuple[int, ...]
 
 
 def processes_here() -> int:
     return min(MOST_PROCESSES, os.cpu_count() or 1)
 
 
-def own_program() -> list[str]:
-    """How this program was called: `python -m services.training`."""
+def own_tables() -> str:
+    """The module of this program's tables: `services.training.state` for `python -m services.training`."""
     spec = sys.modules["__main__"].__spec__
     assert spec is not None, "the program is not a module"
-    return [sys.executable, "-m", spec.name.removesuffix(".__main__")]
+    return f"{spec.name.removesuffix('.__main__')}.state"
 
 
-async def fold_in_processes(
-    program: Sequence[str], topic: str, partitions: Sequence[int], processes: int, count: Callable[[int], None]
-) -> str | None:
-    """Has `program` fold these partitions, in so many processes; tells `count` of what they read.
+async def fold_in_processes(tables: str, order: Order, processes: int, count: Callable[[int], None]) -> str | None:
+    """Has so many processes share what is to be folded into the `TABLES` of a module; tells `count` what they read.
 
     Returns what one of them failed of, once all have ended. They end with us, however we end.
     """
-    shares = [share for n in range(processes) if (share := partitions[n::processes])]
-    children = [
-        await asyncio.create_subprocess_exec(
-            *program, PART_COMMAND, topic, *map(str, share), stdin=PIPE, stdout=PIPE, stderr=PIPE
-        )
-        for share in shares
-    ]
+    shares = [share for n in range(processes) if (share := order.partitions[n::processes])]
+    program = [sys.executable, "-m", "services.kit.rebuild_part", tables]
+    children = [await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, stderr=PIPE) for _ in shares]
     try:
-        failures = await asyncio.gather(*[_followed(child, count) for child in children])
+        orders = [replace(order, partitions=share) for share in shares]
+        failures = await asyncio.gather(*[_followed(*each, count) for each in zip(children, orders, strict=True)])
     finally:
         for child in children:
             if child.returncode is None:
@@ -54,27 +59,15 @@ async def fold_in_processes(
     return next((failure for failure in failures if failure), None)
 
 
-async def _followed(child: Process, count: Callable[[int], None]) -> str:
-    """Hears of a child until it ends. Gives what it says of its failure, nothing if it has none."""
+async def _followed(child: Process, order: Order, count: Callable[[int], None]) -> str:
+    """Gives a child its order, and hears of it until it ends. Returns what it says of its failure, if it has one."""
+    assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
+    child.stdin.write(to_json(order) + b"\n")
     complaining = asyncio.ensure_future(child.stderr.read())
     async for line in child.stdout:
         if line.strip().isdigit():  # Else it is a line of its log.
             count(int(line))
     complaint = (await complaining).decode().strip()
     return (complaint or "a part of the rebuild failed") if await child.wait() else ""
-
-
-async def while_led(work: Coroutine[Any, Any, None]) -> None:
-    """Does the work of a part, and breaks it off when the process that leads the rebuild has ended."""
-    leader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(leader), sys.stdin)
-    working, leading = asyncio.ensure_future(work), asyncio.ensure_future(leader.read())
-    leading.add_done_callback(lambda _: working.cancel())
-    try:
-        await working
-    except asyncio.CancelledError:
-        raise SystemExit("the process that led the rebuild has ended") from None
-    finally:
-        leading.cancel()

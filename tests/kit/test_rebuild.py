@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +17,11 @@ from services.kit.consumer import Consumer
 from services.kit.partition import partition_for
 from services.kit.reactions import Reactions
 from services.kit.rebuild import RebuildRefused, Rebuilt, discard, rebuild, topics_to_rebuild
-from services.kit.rebuild_parts import while_led
+from services.kit.rebuild_part import while_led
 from services.kit.replay import ReplayDefect, live_reach
 from services.kit.transaction import acting_as
 from tests.kit.test_consumer import consumer_of, publish, same_totals
 from tests.kit.test_cursor import admin_of
-from tests.kit.test_process import LAB_SERVICE
 from tests.kit.test_relay import outbox_is_empty
 from tests.support.databases import FreshDatabase
 from tests.support.lab import (
@@ -68,6 +66,9 @@ async def projected(
 
 async def parts(place: Site) -> list[dict[str, Any]]:
     return await place.rows("SELECT * FROM part ORDER BY counter_id, part")
+
+
+LAB_TABLES = "tests.support.lab_service.state"
 
 
 async def rebuilt(reader: Site, kafka: str, **options: Any) -> Rebuilt:
@@ -202,25 +203,15 @@ async def test_a_rebuild_that_is_broken_off_changes_nothing_and_is_resumed(
 
 
 async def test_processes_side_by_side_fold_the_same_rows(
-    lab: Lab, fresh_database: FreshDatabase, kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(rebuild_module, "FOLDED_HERE", 100)
-    (tmp_path / "master.key").write_text("00" * 32)
+    monkeypatch.setenv("LAB", lab.service)
     async with projected(lab, fresh_database, kafka) as (_, reader):
-        for name, value in {
-            "LAB": lab.service,
-            "ENTAS_ENVIRONMENT": "test",
-            "ENTAS_DATABASE_URL": reader.dsn,
-            "ENTAS_KAFKA_BOOTSTRAP": kafka,
-            "ENTAS_TOKEN_ISSUER": "https://issuer.entas.test",
-            "ENTAS_JWKS_URL": "https://issuer.entas.test/jwks",
-            "ENTAS_MASTER_KEY_FILE": str(tmp_path / "master.key"),
-        }.items():
-            monkeypatch.setenv(name, value)
         await spoil(reader)
-        program, heard = [sys.executable, "-m", LAB_SERVICE], []
+        heard: list[int] = []
         done = await rebuilt(
-            reader, kafka, program=program, processes=2, progress=lambda _, records: heard.append(records)
+            reader, kafka, tables_in=LAB_TABLES, processes=2, progress=lambda _, records: heard.append(records)
         )
         assert done.events == sum(heard) == 202
         assert len(heard) >= 2
@@ -232,19 +223,39 @@ async def test_a_part_that_fails_is_quoted_and_changes_nothing(
     lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(rebuild_module, "FOLDED_HERE", 100)
+    monkeypatch.setenv("LAB", "another")  # Its tables are of another topic: none of them was begun.
     async with projected(lab, fresh_database, kafka) as (_, reader):
         await spoil(reader)
         before = await parts(reader)
-        program = [sys.executable, "-c", "raise SystemExit('the disk is full')"]
-        with pytest.raises(ReplayDefect, match="the disk is full"):
-            await rebuilt(reader, kafka, program=program, processes=2)
+        with pytest.raises(ReplayDefect, match=f"no rebuild of what is folded of {lab.topic} is under way"):
+            await rebuilt(reader, kafka, tables_in=LAB_TABLES, processes=2)
         assert await parts(reader) == before
         await rebuilt(reader, kafka)
         assert (await differs(reader, kafka)).same
 
 
+async def test_a_part_that_cannot_reach_kafka_says_so(
+    lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rebuild_module, "FOLDED_HERE", 100)
+    monkeypatch.setenv("LAB", lab.service)
+    async with projected(lab, fresh_database, kafka) as (_, reader):
+        with pytest.raises(ReplayDefect, match="the database or Kafka cannot be reached; nothing was changed"):
+            await rebuilt(reader, "127.0.0.1:1", tables_in=LAB_TABLES, processes=2)
+
+
 async def test_a_part_ends_with_the_process_that_leads_it():
-    led = f"import asyncio; from {while_led.__module__} import while_led; asyncio.run(while_led(asyncio.sleep(60)))"
+    led = f"""
+import asyncio, sys
+from {while_led.__module__} import while_led
+
+async def main():
+    leader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(leader), sys.stdin)
+    await while_led(asyncio.sleep(60), leader)
+
+asyncio.run(main())
+"""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", led, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""Reading from Kafka: what aiokafka and FastStream would do otherwise."""
+"""How a consumer waits for records, and fetches the next while it writes these."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from faststream.kafka import KafkaBroker
 
-from services.kit.fetching import Ahead, wait_for_records
+from services.kit.ahead import Ahead, wait_for_records
 from services.kit.positions import Record
 
 
