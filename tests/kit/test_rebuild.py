@@ -132,6 +132,12 @@ async def test_diff_is_of_one_moment_though_commands_and_batches_go_on(
             await load
 
 
+@pytest.fixture(params=[5_000, 0], ids=["rows locked", "table locked"])
+def locking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild_module, "LOCKED_ONE_BY_ONE", request.param)
+
+
+@pytest.mark.usefixtures("locking")
 async def test_a_rebuild_writes_the_rows_that_differ_and_no_other(lab: Lab, fresh_database: FreshDatabase, kafka: str):
     async with projected(lab, fresh_database, kafka) as (publisher, reader):
         await spoil(reader)
@@ -147,6 +153,7 @@ async def test_a_rebuild_writes_the_rows_that_differ_and_no_other(lab: Lab, fres
         assert not await reader.rows("SELECT 1 FROM pg_class WHERE relname LIKE '%\\_\\_rebuild'")
 
 
+@pytest.mark.usefixtures("locking")
 async def test_a_rebuild_under_load_fails_nothing_and_misses_nothing(
     lab: Lab, fresh_database: FreshDatabase, kafka: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -171,6 +178,8 @@ async def test_a_rebuild_under_load_fails_nothing_and_misses_nothing(
             load = [asyncio.ensure_future(write()), asyncio.ensure_future(look())]
             for _ in range(3):
                 await rebuilt(reader, kafka)
+                await spoil(reader)
+            await rebuilt(reader, kafka)
             ending.set()
             await asyncio.gather(*load)
             await eventually(lambda: same_totals(publisher, reader))
