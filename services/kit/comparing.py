@@ -93,10 +93,14 @@ async def _hash(connection: Connection, table: Table[Any], left_out: Sequence[st
     row = await connection.fetchrow(
         f"""
         SELECT count(*) AS rows,
-               coalesce(sum(hashtextextended({_text(table)}, 1)::numeric), 0)::text
-               || '/' || coalesce(bit_xor(hashtextextended({_text(table)}, 2)), 0)::text AS hash
-        FROM {table.name} t
-        WHERE NOT t.{table.key[0]} = ANY($1::text[])
+               coalesce(sum(hashtextextended(each.text, 1)::numeric), 0)::text
+               || '/' || coalesce(bit_xor(hashtextextended(each.text, 2)), 0)::text AS hash
+        FROM (
+            SELECT {_text(table)} AS text
+            FROM {table.name} t
+            WHERE NOT t.{table.key[0]} = ANY($1::text[])
+            OFFSET 0 -- or the text would be made twice
+        ) AS each
         """,
         left_out,
     )

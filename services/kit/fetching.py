@@ -55,6 +55,7 @@ def read_what_cannot_be_decoded() -> None:
 
 
 FETCH_WAIT_MS = 20
+RETRY_MS = 20  # what a client waits before it asks again, as it does for each topic that is new to it
 
 
 @asynccontextmanager
@@ -67,6 +68,7 @@ async def reader(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsum
         enable_auto_commit=False,
         # A fetch with nothing to bring would hold up whatever is asked after it, by default for half a second.
         fetch_max_wait_ms=FETCH_WAIT_MS,
+        retry_backoff_ms=RETRY_MS,
         **options,
     )
     try:
@@ -87,7 +89,7 @@ async def extent(consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition
     none = dict.fromkeys(asked, 0)
     if not wanted:
         return none, none
-    # Each topic that is new to the client costs a tenth of a second: they are asked for side by side.
+    # For each topic that is new to the client it asks again after a while: they are asked for side by side.
     topics = {partition.topic for partition in wanted}
     await asyncio.gather(*[consumer.end_offsets([p for p in wanted if p.topic == topic]) for topic in topics])
     return none | await consumer.beginning_offsets(wanted), none | await consumer.end_offsets(wanted)
