@@ -290,7 +290,7 @@ FAULTS = (
     ),
     Fault(
         "a national id is shown in logs",
-        "services/kit/logs.py",
+        "services/kit/masking.py",
         'return _MASKED.sub(lambda found: found["kept"] or MASK, text)',
         "return text",
         "tests/kit/test_logs.py",

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.kit import figures, log_api, metrics, problems, tracing
 from services.kit.auth import Verifier
 from services.kit.http import Replayed, TimedOut, is_streamed
-from services.kit.logs import bind_correlation, masked
+from services.kit.logs import bind_correlation
+from services.kit.masking import masked
 from services.kit.outages import OUTAGES
 from services.kit.refusal import Refused, Unavailable
 from services.kit.service import Service

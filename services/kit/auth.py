@@ -18,7 +18,7 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.kit.logs import masked
+from services.kit.masking import masked
 from services.kit.refusal import Refused, Unavailable
 from services.kit.trust import trusted
 

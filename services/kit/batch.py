@@ -28,7 +28,7 @@ from services.kit.parking import Parked, Parking, Stream
 from services.kit.positions import Arrival, Place, Record, Slice
 from services.kit.reactions import Partner, Reaction, Reactions, Step
 from services.kit.refusal import Refused
-from services.kit.rows import Connection
+from services.kit.rows import Connection, by_kind
 from services.kit.table import Key, Table
 from services.kit.transaction import Transaction, new_id
 
@@ -235,11 +235,8 @@ class Batches:
 
     def _reacted_to(self, events: Iterable[Event]) -> list[tuple[Reaction, list[Event]]]:
         """Each reaction that these events have, with the events that it answers."""
-        by_type: dict[type[Event], list[Event]] = defaultdict(list)
-        for event in events:
-            by_type[type(event)].append(event)
-        reactions = ((self._reactions.to(event_type), of_type) for event_type, of_type in by_type.items())
-        return [(reaction, of_type) for reaction, of_type in reactions if reaction is not None]
+        reactions = ((self._reactions.to(kind), of_kind) for kind, of_kind in by_kind(events).items())
+        return [(reaction, of_kind) for reaction, of_kind in reactions if reaction is not None]
 
     async def _load_what_begins(
         self, tx: Transaction, facts: Sequence[tuple[Fact, Event]], found: Mapping[type[Event], Any]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from services.kit.logs import masked
+from services.kit.masking import masked
 
 
 def told(error: BaseException, *, plain: bool = False) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from contracts.topics import TOPICS
 from services.kit.log import LOG_COLUMNS
-from services.kit.logs import masked
+from services.kit.masking import masked
 from services.kit.partition import partition_for
 from services.kit.positions import Place, Standing
 from services.kit.replay import Reach, fold_all, foreign_slices, own_and_foreign

@@ -18,7 +18,7 @@ from contracts.envelope import (
     new_tuple,
     read_headers,
 )
-from services.kit.logs import masked
+from services.kit.masking import masked
 
 
 class Read(NamedTuple):

@@ -18,7 +18,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from services.kit.causes import told
-from services.kit.logs import correlation_id, masked
+from services.kit.logs import correlation_id
+from services.kit.masking import masked
 from services.kit.refusal import FieldProblem, Refused, Unavailable
 
 MEDIA_TYPE = "application/problem+json"

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -210,6 +211,17 @@ class _Known(Generic[Row]):
             self._keys_of[key[0]][key] = None
 
 
+_stream_of = attrgetter("key")
+
+
+def by_kind(events: Iterable[Event]) -> dict[type[Event], list[Event]]:
+    """The events of each type, in their order."""
+    kinds: dict[type[Event], list[Event]] = defaultdict(list)
+    for event in events:
+        kinds[type(event)].append(event)
+    return kinds
+
+
 class Rows:
     """The rows that a transaction knows, with what it folded into them. `fold` is the only way to change one."""
 
@@ -267,13 +279,17 @@ class Rows:
         """Loads every row that these events touch: at most two queries per table, tables in locking order."""
         keys: dict[str, set[Key]] = defaultdict(set)
         streams: dict[str, set[str]] = defaultdict(set)
-        for event in events:
-            for known in self._folded_by(type(event)):
-                touched = known.table.touched_by(event)
-                if isinstance(touched, WholeStream):
-                    streams[known.table.name].add(event.key)
-                else:
-                    keys[known.table.name].update(touched)
+        for kind, of_kind in by_kind(events).items():
+            for known in self._folded_by(kind):
+                if known.table.touches is None:
+                    keys[known.table.name].update(zip(map(_stream_of, of_kind)))
+                    continue
+                for event in of_kind:
+                    touched = known.table.touched_by(event)
+                    if isinstance(touched, WholeStream):
+                        streams[known.table.name].add(event.key)
+                    else:
+                        keys[known.table.name].update(touched)
         for name, known in self._known.items():
             await self.load_streams(connection, known.table, streams[name], lock=lock)
             await self.load(connection, known.table, keys[name], lock=lock)

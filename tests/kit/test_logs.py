@@ -17,7 +17,8 @@ from faststream._internal.logger.logging import get_broker_logger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kit.logs import MASK, bind_correlation, configure_logging, correlation_id, masked
+from services.kit.logs import bind_correlation, configure_logging, correlation_id
+from services.kit.masking import MASK, masked
 
 NIK = "5270010101010001"
 AFFECTED = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "faststream", "faststream.access.kafka")

@@ -5,6 +5,8 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from services.kit.partition import partition_for
 from services.kit.reactions import Reactions
 from services.kit.rebuild import RebuildRefused, Rebuilt, discard, rebuild, topics_to_rebuild
 from services.kit.rebuild_part import while_led
+from services.kit.rebuild_parts import own_tables
 from services.kit.replay import ReplayDefect, live_reach
 from services.kit.transaction import acting_as
 from tests.kit.test_consumer import consumer_of, publish, same_totals
@@ -251,6 +254,18 @@ async def test_a_part_that_cannot_reach_kafka_says_so(
     async with projected(lab, fresh_database, kafka) as (_, reader):
         with pytest.raises(ReplayDefect, match="the database or Kafka cannot be reached; nothing was changed"):
             await rebuilt(reader, "127.0.0.1:1", tables_in=LAB_TABLES, processes=2)
+
+
+def test_a_program_finds_its_tables_beside_it(monkeypatch: pytest.MonkeyPatch):
+    program = SimpleNamespace(__spec__=SimpleNamespace(name="services.training.__main__"))
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    assert own_tables() == "services.training.state"
+
+
+@pytest.mark.parametrize("service", ["registry", "training", "outcomes", "notifications"])
+def test_a_part_folds_the_tables_that_its_service_has(service: str):
+    wired = import_module(f"services.{service}.__main__").SERVICE
+    assert wired.tables == import_module(f"services.{service}.state").TABLES
 
 
 async def test_a_part_ends_with_the_process_that_leads_it():
