@@ -5,23 +5,21 @@ Ratios are taken within one run and hold from machine to machine; figures do not
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
-import structlog
 import typer
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import again, latency, projecting, relaying
+from benchmarks.apart import FACTS, Order, as_our_processes, rate_of
 from benchmarks.machine import described
 from benchmarks.world import ends, list_households, multiply, rank_anew, world
-from services.kit.garbage import look_less_often
 from services.registry.__main__ import SERVICE as REGISTRY
 from services.training.__main__ import SERVICE as TRAINING
 
@@ -85,37 +83,34 @@ async def throughput(scale: Scale) -> list[Result]:
     return [replace(result, name=f"{result.name}, {scale.events:,} events") for result in results]
 
 
-FACTS = {"households": projecting.LISTED, "ranks": projecting.RANKED}
-WAYS = {"": projecting.by_consumer, "raw ": projecting.raw, "rival ": projecting.rival, "usual ": projecting.usual}
+WAYS = ("projection", "raw projection", "rival projection", "usual projection")
 
 
 async def _one_run(scale: Scale, run: int) -> dict[str, float]:
     """Events a second of each way, all over the same records, on servers of their own."""
     rates: dict[str, float] = {}
-
-    def say(what: str) -> None:
-        scale.say(f"run {run + 1} of {scale.runs}: {what}")
-
     async with world() as place, place.site(REGISTRY) as registry, place.site(TRAINING) as training:
-        say("listing")
+
+        async def measure(way: str, dsn: str, fact: str, starts: dict[int, int], count: int) -> float:
+            scale.say(f"run {run + 1} of {scale.runs}: {way} of {count:,} {fact}")
+            return await rate_of(Order(way, dsn, place.kafka, starts, count, fact))
+
+        scale.say(f"run {run + 1} of {scale.runs}: listing")
         await list_households(registry, min(scale.events, LISTED))
         await multiply(registry, scale.events)
-        for what, fact in FACTS.items():
+        for fact in FACTS:
             starts = await ends(place.kafka)
-            if fact is projecting.RANKED:
-                say("ranking anew")
+            if fact == "ranks":
+                scale.say(f"run {run + 1} of {scale.runs}: ranking anew")
                 await rank_anew(registry, scale.events)
-            say(f"relay of {scale.events:,} {what}")
-            seconds = await relaying.relay_all(registry, place.kafka)
-            if fact is projecting.LISTED:
-                rates["relay"] = scale.events / seconds
-                say(f"plain send of {scale.events:,}")
-                rates["raw send"] = scale.events / await relaying.send_raw(place.kafka, starts, scale.events)
-            for name, way in WAYS.items():
-                count = min(scale.events, USUAL_EVENTS) if way is projecting.usual else scale.events
-                say(f"{name}projection of {count:,} {what}")
-                rates[f"{name}projection of {what}"] = count / await way(training, place.kafka, starts, count, fact)
-        return rates
+            relayed = await measure("relay", registry.dsn, fact, starts, scale.events)
+            if fact == "households":
+                rates["relay"] = relayed
+                rates["raw send"] = await measure("raw send", registry.dsn, fact, starts, scale.events)
+            for way in WAYS:
+                count = min(scale.events, USUAL_EVENTS) if way.startswith("usual") else scale.events
+                rates[f"{way} of {fact}"] = await measure(way, training.dsn, fact, starts, count)
+    return rates
 
 
 async def growth(scale: Scale) -> list[Result]:
@@ -218,9 +213,7 @@ def main(
     chosen = names or list(BENCHES)
     if unknown := [name for name in chosen if name not in BENCHES]:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHES)}")
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    logging.disable(logging.WARNING)
-    look_less_often()  # As our processes do, and uvloop; the rivals have both, too.
+    as_our_processes()
     console = Console()
     machine = described()
     with console.status("starting servers") as status:

@@ -48,6 +48,12 @@ class Site:
     workplace: Workplace
 
 
+def site_of(service: Any, dsn: str, pool: Any) -> Site:
+    """A service's database that is there already."""
+    keys = LocalKeys(bytes(32))
+    return Site(dsn, pool, Workplace(service.name, pool, service.tables, keys, lambda: NOW, lambda: None))
+
+
 @dataclass(frozen=True)
 class World:
     kafka: str
@@ -58,8 +64,7 @@ class World:
         """A fresh database of this service."""
         dsn = await self.databases.clone(service.name, lambda dsn: migrate(dsn, service.migrations))
         pool = await open_pool(dsn)
-        keys = LocalKeys(bytes(32))
-        yield Site(dsn, pool, Workplace(service.name, pool, service.tables, keys, lambda: NOW, lambda: None))
+        yield site_of(service, dsn, pool)
         await pool.close()
         await self.databases.drop(dsn)
 
