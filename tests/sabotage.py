@@ -174,6 +174,27 @@ FAULTS = (
         "tests/kit/test_ahead.py::test_what_was_fetched_ahead_is_read_and_handed_on_once_before_the_next_fetch",
     ),
     Fault(
+        "a rebalance that begins while the next batch is fetched holds up this one",
+        "services/kit/ahead.py",
+        "            if consumer._subscription.reassignment_in_progress:\n",
+        "            if not self._records and consumer._subscription.reassignment_in_progress:\n",
+        "tests/kit/test_ahead.py::test_a_rebalance_that_begins_meanwhile_holds_up_no_batch",
+    ),
+    Fault(
+        "an error of a fetch is told after what came later",
+        "services/kit/ahead.py",
+        "        if consumer is None or self._error is not None:\n",
+        "        if consumer is None:\n",
+        "tests/kit/test_ahead.py::test_a_fetch_that_fails_raises_when_its_turn_comes_and_not_before",
+    ),
+    Fault(
+        "headers that a newer publisher adds are dropped",
+        "services/kit/positions.py",
+        "        headers = () if len(self.headers) == headers_said_by(envelope) else self.headers\n",
+        "        headers = ()\n",
+        "tests/kit/test_positions.py::test_headers_that_a_newer_publisher_adds_are_kept",
+    ),
+    Fault(
         "each batch holds itself",
         "services/kit/consumer.py",
         "    message.raw_message = ()\n",
