@@ -166,7 +166,8 @@ class Event(BaseModel, metaclass=_Kind):
     `seals` names the PersonalRecord types that an event's `personal` map may hold, subject id -> sealed record.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Of the texts in a fact, most are ids that never come again: to look them up in pydantic's cache would be in vain.
+    model_config = ConfigDict(frozen=True, extra="ignore", cache_strings="keys")
 
     topic: ClassVar[str] = ""
     key_field: ClassVar[str] = ""
@@ -237,24 +238,27 @@ def read_event(type_: str, value: bytes | str | None) -> Event:
 
     Raises `UnknownType`, `NewerVersion` or `Unreadable`; the messages name fields and never hold a value.
     """
-    before = _reading.set(True)
     try:
         if declared := EVENTS.get(type_):
             # What `model_validate_json` does, without asking first for options that nobody gave.
-            return cast(Event, declared.__pydantic_validator__.validate_json(value or b""))
+            validate: Callable[[bytes | str], Event] = declared.__pydantic_validator__.validate_json
+            try:
+                return validate(value or b"")
+            except ValidationError:
+                with reading():  # Perhaps it is but a new term: nearly every fact is read without asking for that.
+                    return validate(value or b"")
         if type_ not in UPCASTERS:
             raise _undeclared(type_)
         payload = from_json(value or b"")
         while type_ in UPCASTERS:
             type_, lift = UPCASTERS[type_]
             payload = lift(payload)
-        return EVENTS[type_].model_validate(payload, strict=False)
+        with reading():
+            return EVENTS[type_].model_validate(payload, strict=False)
     except ValidationError as error:
         raise Unreadable(f"{type_} does not fit its contract: {_wrong_fields(error)}") from None
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise Unreadable(f"{type_} does not fit its contract: {type(error).__name__}") from None
-    finally:
-        _reading.reset(before)
 
 
 def _wrong_fields(error: ValidationError) -> str:

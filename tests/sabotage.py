@@ -21,10 +21,10 @@ FAULTS = (
     Fault(
         "outbox first, tables after",
         "services/kit/transaction.py",
-        "        await self.working_set.write(self.connection)\n",
+        "        await self.working_set.write(self.connection, copied=self._is_foreign)\n",
         "        await log.append(self.connection, self._entries)\n"
         "        self._entries = []\n"
-        "        await self.working_set.write(self.connection)\n",
+        "        await self.working_set.write(self.connection, copied=self._is_foreign)\n",
         f"{LOG}::test_the_outbox_is_the_transactions_last_statement",
     ),
     Fault(

@@ -116,7 +116,7 @@ class Folding:
 
     async def write(self, connection: Connection) -> None:
         """Writes what changed; lets go of the rows once they are many."""
-        await self._rows.write(connection, copying=True)
+        await self._rows.write(connection, copied=lambda table: True)
         if self._rows.count > HOT_ROWS:
             self.forget()
 

@@ -214,13 +214,17 @@ class Transaction:
 
     async def finish(self, answer: Callable[[Connection], Awaitable[None]] | None = None) -> None:
         """Writes everything; the caller commits. The log and its outbox come last."""
-        await self.working_set.write(self.connection)
+        await self.working_set.write(self.connection, copied=self._is_foreign)
         for write in self._before_log:
             await write(self.connection)
         if answer is not None:
             await answer(self.connection)
         crash_point("command-before-commit")
         await log.append(self.connection, self._entries)
+
+    def _is_foreign(self, table: Table[Any]) -> bool:
+        """Whether a table folds another's facts: who holds the cursor writes it alone."""
+        return TOPICS[table.topic].owner != self._origin.service
 
     def areas_touched(self) -> Counter[str]:
         """How many of this transaction's facts concern which area."""

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.envelope import EVENTS, Envelope, Event, Open, Pseudonymous, Value, Word, reading
+from services.kit import rows as rows_module
 from services.kit.rows import NotLoaded, Rows, columns_of
 from services.kit.table import BrokenStream, Table, one
 from services.kit.table import replace as copy_of
@@ -57,7 +58,9 @@ def envelope_of(event: Event, version: int) -> Envelope:
     )
 
 
-async def deliver(connection: Any, tables: Sequence[Table[Any]], batch: Sequence[Delivery]) -> Rows:
+async def deliver(
+    connection: Any, tables: Sequence[Table[Any]], batch: Sequence[Delivery], *, copied: bool = False
+) -> Rows:
     """One batch in one transaction, as the consumer does it; what its stream has passed already is a copy."""
     async with connection.transaction():
         rows = Rows(tables)
@@ -66,7 +69,7 @@ async def deliver(connection: Any, tables: Sequence[Table[Any]], batch: Sequence
             head = rows.get(tables[0], event.key)
             if head is None or head.version < envelope.version:
                 rows.fold(event, envelope)
-        await rows.write(connection)
+        await rows.write(connection, copied=lambda table: copied)
     return rows
 
 
@@ -136,11 +139,18 @@ def cut(mixed: Sequence[Delivery], chance: random.Random) -> Iterator[Sequence[D
         start += size
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=facts, chance=st.randoms(use_true_random=False))
 async def test_any_batches_interleavings_and_copies_give_the_oracles_tables(
-    lab: Lab, connection: Any, facts: list[Any], chance: random.Random
+    monkeypatch: pytest.MonkeyPatch,
+    lab: Lab,
+    connection: Any,
+    copied: bool,
+    facts: list[Any],
+    chance: random.Random,
 ):
+    monkeypatch.setattr(rows_module, "COPIED_FROM", 1)
     await connection.execute("TRUNCATE counter, part")
     oracle, history, versions = Oracle({}, {}), [], dict.fromkeys(STREAMS, 0)
     for stream, (what, parts, amount) in facts:
@@ -149,7 +159,7 @@ async def test_any_batches_interleavings_and_copies_give_the_oracles_tables(
         event = event_of(lab, stream, what, parts, amount)
         history.append((event, envelope_of(event, versions[stream])))
     for batch in cut(interleaved(history, chance), chance):
-        await deliver(connection, lab.tables, batch)
+        await deliver(connection, lab.tables, batch, copied=copied)
     counters = await connection.fetch("SELECT counter_id, version, times, total FROM counter")
     assert {r["counter_id"]: (r["version"], r["times"], r["total"]) for r in counters} == oracle.counters
     parts_there = await connection.fetch("SELECT counter_id, part, total FROM part")
