@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -15,6 +14,7 @@ from contracts.envelope import (
     NewerVersion,
     UnknownType,
     Unreadable,
+    new_tuple,
     read_event,
     read_headers,
 )
@@ -46,26 +46,31 @@ class StillFails(Exception):
     """A record that was parked cannot be taken yet; the text says which and why. Its stream stays parked, whole."""
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(NamedTuple):
     """An event that is to be folded or reacted to, with the record it came by."""
 
+    # A tuple, since one is made for every record that is taken.
     record: Record
-    event: Event | None  # None where it cannot be read
+    event: Event | Unreadable  # or why it cannot be read
     envelope: Envelope
     sequence: int | None = None  # in its publisher's log; partners have none
     message: Message | None = None  # where a partner published it
-    failure: str | None = None  # why it is to be parked
 
     @property
     def stream(self) -> Stream:
         return Stream(self.envelope.topic, self.envelope.key)
 
-    def fail(self, what: str, error: BaseException) -> None:
+    def waits(self) -> Parked:
+        """The fact as it is parked behind an earlier one of its stream."""
+        return Parked(self.record, self.envelope, self.sequence, None)
+
+    def failed(self, what: str, error: BaseException) -> Parked:
+        """The fact as it is parked for its own sake."""
         place = Place(self.record.topic, self.record.partition)
         # Of a partner's message nothing is told but the kind of the error: its text may hold a person's words.
         cause = told(error, plain=self.message is not None)
-        self.failure = f"{place} offset {self.record.offset}: {what}: {cause}"
+        reason = f"{place} offset {self.record.offset}: {what}: {cause}"
+        return Parked(self.record, self.envelope, self.sequence, reason)
 
 
 class Batches:
@@ -111,19 +116,19 @@ class Batches:
         facts, messages = await self._read(tx.connection, [piece])
         parks = Parking()
         for fact in facts:
-            fact.fail("it cannot be applied", error)
-            parks.park(_parked(fact))
+            parks.park(fact.failed("it cannot be applied", error))
         await self._leave(tx, messages, parks)
 
     async def release(self, tx: Transaction, topic: str, stream: str) -> int:
         """Takes what is parked of a stream, in its order. Returns how many records. Raises `StillFails`."""
         records = await parking.take_out(tx.connection, self._keyring, topic, stream)
-        facts = [self._parked_fact(record) for record in records]
+        partner = self._partners.get(topic)
+        messages = [intake.read_message(record, partner) for record in records] if partner else []
         parks = Parking()
-        await self._take(tx, facts, parks)
+        await self._take(tx, _facts_of(messages) if partner else [_kept_fact(record) for record in records], parks)
         if failed := next((parked.reason for parked in parks.parked if parked.reason), None):
             raise StillFails(failed)
-        await self._leave(tx, [fact.message for fact in facts if fact.message is not None], parks)
+        await self._leave(tx, messages, parks)
         return len(records)
 
     async def _leave(self, tx: Transaction, messages: Sequence[Message], parks: Parking) -> None:
@@ -160,10 +165,10 @@ class Batches:
             if partner is None:
                 facts += self._read_own(piece)
             else:
-                read = {id(a.record): intake.read_message(a.record, partner) for a in piece.arrivals}
-                fresh = await intake.drop_copies(connection, list(read.values()), partner)
+                read = [intake.read_message(arrival.record, partner) for arrival in piece.arrivals]
+                fresh = await intake.drop_copies(connection, read, partner)
                 messages += fresh
-                facts += _facts_of(piece, {id(message.record): message for message in fresh})
+                facts += _facts_of(fresh)
         return facts, messages
 
     def _read_own(self, piece: Slice) -> list[Fact]:
@@ -176,7 +181,7 @@ class Batches:
                 skipped += 1
                 continue
             fact = _own_fact(arrival.record, envelope, arrival.last_sequence)
-            if fact.event is None or type(fact.event) in self._wanted:
+            if type(fact.event) in self._wanted or isinstance(fact.event, Unreadable):
                 facts.append(fact)
         metrics.consumer_records.labels(piece.place.topic, "skipped").inc(skipped)
         metrics.consumer_records.labels(piece.place.topic, "taken").inc(len(facts))
@@ -197,57 +202,50 @@ class Batches:
             return False
         return False
 
-    def _parked_fact(self, record: Record) -> Fact:
-        partner = self._partners.get(record.topic)
-        if partner is None:
-            envelope, position = read_headers(record.topic, record.headers)
-            return _own_fact(record, envelope, position.sequence)
-        message = intake.read_message(record, partner)
-        assert message.envelope is not None, "only what could be read was parked"
-        return Fact(record, message.event, message.envelope, message=message)
-
     # --- stepping ----------------------------------------------------------------------------------------------------
 
     async def _take(self, tx: Transaction, facts: Sequence[Fact], parks: Parking) -> None:
         """Folds and reacts, fact by fact. What fails, or comes after that on its stream, is parked."""
-        free = [(fact, fact.event) for fact in facts if fact.event is not None and not parks.holds(fact.envelope)]
+        free = [fact for fact in facts if not parks.holds(fact.envelope)] if parks.held else facts
         # Rows of others' topics are folded by who holds the cursor alone, so that nothing has to be locked for a fold.
         # A reaction and whoever works on the same rows meanwhile find what the other did because they lock them.
-        reacted_to = self._reacted_to(event for _, event in free)
-        await tx.working_set.load_touched(
-            tx.connection, [event for fact, event in free if fact.message is None], lock=bool(reacted_to)
-        )
+        reacted_to = self._reacted_to(free)
+        ours = _events(fact for fact in free if fact.message is None)
+        await tx.working_set.load_touched(tx.connection, ours, lock=bool(reacted_to))
         found = {
             reaction.event: await reaction.loads(tx.connection, tx.working_set, events)
             for reaction, events in reacted_to
         }
         if any(reaction.begins for reaction, _ in reacted_to):
             await self._load_what_begins(tx, free, found)
+        fold, react = tx.working_set.fold, self._react
         for fact in facts:
-            held = parks.holds(fact.envelope)
-            if fact.event is not None and not held:
-                if type(fact.event) in found:
-                    await self._step(tx, fact, fact.event, found)
-                elif fact.message is None:
-                    _fold(tx, fact, fact.event)
-            if fact.failure is not None or held:
-                parks.park(_parked(fact))
+            _, event, envelope, _, message = fact
+            if parks.held and parks.holds(envelope):
+                parks.park(fact.waits())
+            elif isinstance(event, Unreadable):
+                parks.park(fact.failed("it cannot be read", event))
+            elif type(event) in found:
+                await react(tx, fact, event, found, parks)
+            elif message is None:
+                try:
+                    fold(event, envelope)
+                except Exception as error:  # noqa: BLE001 (whatever it is, this stream waits for mended code, and no other)
+                    parks.park(fact.failed("its fold failed", error))
 
-    def _reacted_to(self, events: Iterable[Event]) -> list[tuple[Reaction, list[Event]]]:
-        """Each reaction that these events have, with the events that it answers."""
-        reactions = ((self._reactions.to(kind), of_kind) for kind, of_kind in by_kind(events).items())
+    def _reacted_to(self, facts: Iterable[Fact]) -> list[tuple[Reaction, list[Event]]]:
+        """Each reaction that these facts have, with the events that it answers."""
+        reactions = ((self._reactions.to(kind), of_kind) for kind, of_kind in by_kind(_events(facts)).items())
         return [(reaction, of_kind) for reaction, of_kind in reactions if reaction is not None]
 
-    async def _load_what_begins(
-        self, tx: Transaction, facts: Sequence[tuple[Fact, Event]], found: Mapping[type[Event], Any]
-    ) -> None:
+    async def _load_what_begins(self, tx: Transaction, facts: Iterable[Fact], found: Mapping[type[Event], Any]) -> None:
         rows: dict[Table[Any], list[Key]] = defaultdict(list)
         subjects: list[str] = []
-        for fact, event in facts:
-            reaction = self._reactions.to(type(event))
-            if reaction is None or reaction.begins is None:
+        for fact in facts:
+            event = fact.event
+            if isinstance(event, Unreadable) or (reaction := self._reactions.to(type(event))) is None:
                 continue
-            if begun := reaction.begins(_step_of(tx, fact, event, found[type(event)])):
+            if reaction.begins and (begun := reaction.begins(_step_of(tx, fact, event, found[type(event)]))):
                 rows[begun.table].append(begun.key)
                 subjects.append(begun.seals_under)
         for table, keys in rows.items():
@@ -257,8 +255,10 @@ class Batches:
             # and refused where something is to be sealed under it.
             await self._keyring.to_open(tx.connection, subjects, SEAL)
 
-    async def _step(self, tx: Transaction, fact: Fact, event: Event, found: Mapping[type[Event], Any]) -> None:
-        """One fact that has a reaction, wholly or not at all: it has its effect, is rejected, or fails."""
+    async def _react(
+        self, tx: Transaction, fact: Fact, event: Event, found: Mapping[type[Event], Any], parks: Parking
+    ) -> None:
+        """One fact that has a reaction, wholly or not at all: it has its effect, is rejected, or parked."""
         reaction = self._reactions.to(type(event))
         assert reaction is not None, "what was found was found for a reaction"
         mark = tx.mark()
@@ -276,7 +276,7 @@ class Batches:
             if isinstance(error, Refused) and fact.message is not None:
                 fact.message.faults = intake.faults_of(error)
             else:
-                fact.fail(f"its fold or {reaction.name} failed", error)
+                parks.park(fact.failed(f"its fold or {reaction.name} failed", error))
 
     # --- rejecting ---------------------------------------------------------------------------------------------------
 
@@ -310,35 +310,34 @@ def _kind(message: Message) -> str:
 
 
 def _own_fact(record: Record, envelope: Envelope, sequence: int) -> Fact:
-    try:
-        event = record.read.event if record.read is not None else None
-        return Fact(record, event or read_event(envelope.type, record.value), envelope, sequence)
-    except Unreadable as error:
-        unread = Fact(record, None, envelope, sequence)
-        unread.fail("it cannot be read", error)
-        return unread
+    event: Event | Unreadable | None = record.read.event if record.read is not None else None
+    if event is None:
+        try:
+            event = read_event(envelope.type, record.value)
+        except Unreadable as error:
+            event = error
+    return new_tuple(Fact, (record, event, envelope, sequence, None))
 
 
-def _fold(tx: Transaction, fact: Fact, event: Event) -> None:
-    """One fact that is folded and no more: every row that it touches, or none, and then it fails."""
-    try:
-        tx.working_set.fold(event, fact.envelope)
-    except Exception as error:  # noqa: BLE001 (whatever it is, this stream waits for mended code, and no other)
-        fact.fail("its fold failed", error)
+def _events(facts: Iterable[Fact]) -> list[Event]:
+    """What these facts say, of those that can be read."""
+    return [fact.event for fact in facts if not isinstance(fact.event, Unreadable)]
 
 
 def _step_of(tx: Transaction, fact: Fact, event: Event, found: Any) -> Step[Any, Any]:
     return Step(event, fact.envelope, tx.working_set, found, tx.now)
 
 
-def _facts_of(piece: Slice, fresh: Mapping[int, Message]) -> list[Fact]:
-    facts = []
-    for arrival in piece.arrivals:
-        message = fresh.get(id(arrival.record))
-        if message is not None and message.event is not None and message.envelope is not None:
-            facts.append(Fact(arrival.record, message.event, message.envelope, message=message))
-    return facts
+def _kept_fact(record: Record) -> Fact:
+    """A fact of ours that was parked."""
+    envelope, position = read_headers(record.topic, record.headers)
+    return _own_fact(record, envelope, position.sequence)
 
 
-def _parked(fact: Fact) -> Parked:
-    return Parked(fact.record, fact.envelope, fact.sequence, fact.failure)
+def _facts_of(messages: Iterable[Message]) -> list[Fact]:
+    """The facts that are to be taken of a partner's messages, in their order; the others are rejected."""
+    return [
+        Fact(message.record, message.event, message.envelope, message=message)
+        for message in messages
+        if message.event is not None and message.envelope is not None
+    ]

@@ -44,8 +44,11 @@ class Record(NamedTuple):
     def saying(self, envelope: Envelope, position: Position, event: Event | None) -> "Record":
         """The record, read ahead of its turn. It waits without headers where the envelope says as much as they do: of
         the objects that it is made of, they are most."""
-        headers = () if len(self.headers) == headers_said_by(envelope) else self.headers
-        return new_tuple(Record, (*self[:6], headers, new_tuple(Read, (envelope, position, event))))
+        topic, partition, offset, timestamp, key, value, headers, _ = self
+        if len(headers) == headers_said_by(envelope):
+            headers = ()
+        read = new_tuple(Read, (envelope, position, event))
+        return new_tuple(Record, (topic, partition, offset, timestamp, key, value, headers, read))
 
     @property
     def headers_as_sent(self) -> Sequence[tuple[str, bytes | None]]:
@@ -189,6 +192,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 def by_place(records: Sequence[Record]) -> dict[Place, list[Record]]:
     """The records of each partition, in their order."""
     places: dict[Place, list[Record]] = {}
-    for place, of_place in groupby(records, key=itemgetter(0, 1)):
-        places.setdefault(Place(*place), []).extend(of_place)
+    for topic, of_topic in groupby(records, key=itemgetter(0)):
+        for partition, of_place in groupby(of_topic, key=itemgetter(1)):
+            places.setdefault(Place(topic, partition), []).extend(of_place)
     return places

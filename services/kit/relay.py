@@ -21,6 +21,7 @@ from pydantic_core import from_json, to_json
 from contracts.envelope import NOTHING_BEFORE, Envelope, Position, headers_of, proof_bytes, value_digest
 from services.kit import metrics
 from services.kit.backoff import Backoff
+from services.kit.compressing import compress_quickly
 from services.kit.crash import crash_point
 from services.kit.log import LOG_COLUMNS, envelope_of
 from services.kit.merkle import Frontier, leaf_hash, partial_tiles_needed, tile_updates
@@ -419,6 +420,7 @@ async def _mark_sent(connection: Connection, batch: SealedBatch) -> None:
 
 
 def producer_for(bootstrap: str) -> AIOKafkaProducer:
+    compress_quickly()
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap.split(","),
         acks="all",

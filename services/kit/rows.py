@@ -195,9 +195,11 @@ class _Known(Generic[Row]):
         touched = self.table.touched_by(event)
         return self.of_stream(event.key) if isinstance(touched, WholeStream) else touched
 
-    def unknown(self, keys: Iterable[Key]) -> list[Key]:
-        """Those of the keys of which nothing is known yet, in the order in which rows are locked."""
-        return sorted({key for key in keys if key not in self.rows and key[0] not in self.streams})
+    def unknown(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of the keys of which nothing is known yet."""
+        if not self.rows and not self.streams:
+            return set(keys)
+        return {key for key in keys if key not in self.rows and key[0] not in self.streams}
 
     def remember(self, rows: Iterable[Row]) -> None:
         """Makes rows known that the database has."""
@@ -263,9 +265,10 @@ class Rows:
     async def load(self, connection: Connection, table: Table[Any], keys: Iterable[Key], *, lock: bool = True) -> None:
         """Loads these rows in one query, locked in key order. Keys that are known already cost nothing."""
         known = self._known[table.name]
-        wanted = known.unknown(keys)
-        if not wanted:
+        unknown = known.unknown(keys)
+        if not unknown:
             return
+        wanted = sorted(unknown) if lock else list(unknown)
         arrays = [list(column) for column in zip(*wanted, strict=True)]
         records = await connection.fetch(known.sql.select + (" FOR UPDATE OF t" if lock else ""), *arrays)
         known.rows.update(dict.fromkeys(wanted))
@@ -363,9 +366,8 @@ class Rows:
             if not known.changed:
                 continue
             sql, stored = known.sql, known.stored
-            keys = sorted(known.changed)
-            there = [key for key in keys if known.rows[key] is not None]
-            gone = [key for key in keys if known.rows[key] is None and key in stored]
+            there = [key for key in known.changed if known.rows[key] is not None]
+            gone = sorted(key for key in known.changed if known.rows[key] is None and key in stored)
             new = [key for key in there if key not in stored] if copied(known.table) else []
             old = there
             if len(new) >= COPIED_FROM:
@@ -376,7 +378,7 @@ class Rows:
                 )
                 old = [key for key in there if key in stored]
             if old:
-                await connection.execute(sql.upsert, *sql.arrays([known.rows[key] for key in old]))
+                await connection.execute(sql.upsert, *sql.arrays([known.rows[key] for key in sorted(old)]))
             if gone:
                 await connection.execute(sql.delete, *[list(column) for column in zip(*gone, strict=True)])
             stored.update(there)
