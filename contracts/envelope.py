@@ -403,11 +403,13 @@ def read_headers(topic: str, headers: Iterable[tuple[str, bytes | None]]) -> tup
         joined = b"\0".join(_texts(found))
         texts = joined.decode().split("\0")
         specversion, id_, type_, source, key, actor, correlation, cause, trace, occurred, recorded = texts
-        sequence, previous = _count(found["ce_sequence"]), _count_or_none(found["ce_previoussequence"])
-        version = _count(found["ce_streamversion"])
-        if specversion != "1.0" or b"\0\0" in joined or len(joined) > MAX_ENVELOPE_BYTES:
+        counted, before, of_stream = _numbers(found)
+        if not (counted + of_stream).isdigit():
             raise ValueError
-        if previous >= sequence or version < 1:
+        sequence, previous, version = int(counted), _count_or_none(before), int(of_stream)
+        if not (previous < sequence < _TOO_MANY and 0 < version < _TOO_MANY):
+            raise ValueError
+        if specversion != "1.0" or "" in texts or len(joined) > MAX_ENVELOPE_BYTES:
             raise ValueError
         envelope = (
             id_,
@@ -435,9 +437,12 @@ _NOTHING = "\x1a"  # A control character, which CloudEvents allows in no attribu
 _NOT_CAUSED = {"ce_causationid": _NOTHING.encode(), "ce_traceparent": _NOTHING.encode()}
 
 
+_TOO_MANY = 1 << 63
+
+
 def _count(digits: bytes) -> int:
     """Plain digits, below 2^63: `int` alone would take signs, spaces and underscores."""
-    if not digits.isdigit() or (count := int(digits)) >= 1 << 63:
+    if not digits.isdigit() or (count := int(digits)) >= _TOO_MANY:
         raise ValueError
     return count
 
@@ -479,6 +484,7 @@ _READERS: dict[str, Callable[[bytes], object]] = {
     "ce_previoussequence": _count_or_none,
 }
 _texts = itemgetter(*list(_READERS)[:11])
+_numbers = itemgetter("ce_sequence", "ce_previoussequence", "ce_streamversion")
 
 
 def _fault(found: Mapping[str, bytes]) -> str:

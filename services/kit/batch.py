@@ -210,8 +210,11 @@ class Batches:
         # Rows of others' topics are folded by who holds the cursor alone, so that nothing has to be locked for a fold.
         # A reaction and whoever works on the same rows meanwhile find what the other did because they lock them.
         reacted_to = self._reacted_to(free)
-        ours = _events(fact for fact in free if fact.message is None)
-        await tx.working_set.load_touched(tx.connection, ours, lock=bool(reacted_to))
+        ours = [fact for fact in free if fact.message is None]
+        for topic, streams in _begun(ours).items():
+            tx.working_set.begin(topic, streams)
+        going_on = _events(fact for fact in ours if fact.envelope.version > 1)
+        await tx.working_set.load_touched(tx.connection, going_on, lock=bool(reacted_to))
         found = {
             reaction.event: await reaction.loads(tx.connection, tx.working_set, events)
             for reaction, events in reacted_to
@@ -326,6 +329,15 @@ def _events(facts: Iterable[Fact]) -> list[Event]:
 
 def _step_of(tx: Transaction, fact: Fact, event: Event, found: Any) -> Step[Any, Any]:
     return Step(event, fact.envelope, tx.working_set, found, tx.now)
+
+
+def _begun(facts: Iterable[Fact]) -> dict[str, list[str]]:
+    """Topic -> the streams of which the first fact is among these: there cannot be a row of theirs yet."""
+    begun: dict[str, list[str]] = defaultdict(list)
+    for fact in facts:
+        if fact.envelope.version == 1:
+            begun[fact.envelope.topic].append(fact.envelope.key)
+    return begun
 
 
 def _kept_fact(record: Record) -> Fact:

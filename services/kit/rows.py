@@ -192,6 +192,8 @@ class _Known(Generic[Row]):
         return [key for key in keys if self.rows.get(key) is not None]
 
     def touched(self, event: Event) -> Iterable[Key]:
+        if self.table.touches is None:
+            return ((event.key,),)
         touched = self.table.touched_by(event)
         return self.of_stream(event.key) if isinstance(touched, WholeStream) else touched
 
@@ -310,6 +312,12 @@ class Rows:
         known = self._known[table.name]
         known.streams.update(streams)
         known.remember(rows)
+
+    def begin(self, topic: str, streams: Collection[str]) -> None:
+        """Makes known that nothing is there of these streams: their first fact is still to be folded."""
+        for known in self._known.values():
+            if known.table.topic == topic:
+                known.streams.update(streams)
 
     # --- changing ----------------------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Table(Generic[Row]):
 
     def step(self, row: Row | None, event: Event, envelope: Envelope, key: Key) -> Row | None:
         """The row after the event. Raises `BrokenStream` if a head row vanishes."""
-        after = self.evolve(row, event, envelope, *key[1:])
+        after = self.evolve(row, event, envelope, *key[1:]) if len(key) > 1 else self.evolve(row, event, envelope)
         if not self.head:
             return after
         if after is None:

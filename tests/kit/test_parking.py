@@ -70,18 +70,37 @@ async def same_but(publisher: Site, reader: Site, counter: str) -> bool:
     return {c: t for c, t in wanted.items() if c != counter} == {c: t for c, t in there.items() if c != counter}
 
 
+def arrived(lab: Lab, version: int) -> Slice:
+    """One fact of a counter, as it comes."""
+    fact, place = lab.Counted(counter_id="c1", amount=1), Place(lab.topic, 0)
+    envelope = envelope_of(fact, version)
+    return Slice(place, Standing(), Standing(), [Arrival(record_of(fact, envelope, place, 0), envelope, 0)])
+
+
+@pytest.mark.parametrize(("version", "asked"), [(1, []), (2, ["counter", "part"])], ids=["its first fact", "another"])
+async def test_of_a_stream_that_begins_nobody_asks_for_rows(
+    lab: Lab, fresh_database: FreshDatabase, version: int, asked: list[str]
+):
+    asked_for: list[str] = []
+    async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
+        async with reader.pool.acquire() as connection, connection.transaction():
+            with connection.query_logger(lambda query: asked_for.append(query.query)):
+                tx = projecting(reader.workplace, connection)
+                await batches_of(reader).apply(tx, [arrived(lab, version)])
+                await tx.finish()
+        tables = [name for name in ("counter", "part") if any(f"FROM {name} " in query for query in asked_for)]
+        assert (tables, await reader.totals()) == (asked, {"c1": (1, 1)})
+
+
 @pytest.mark.parametrize("reacting", [True, False], ids=["with a reaction", "without"])
 async def test_rows_are_locked_where_a_reaction_may_look_at_them_and_else_only_as_they_are_written(
     lab: Lab, fresh_database: FreshDatabase, reacting: bool
 ):
     """Two who work on the same rows find what the other did because both lock them; a fold alone needs the cursor."""
-    fact, place = lab.Counted(counter_id="c1", amount=1), Place(lab.topic, 0)
-    envelope = envelope_of(fact, 1)
-    arrived = Slice(place, Standing(), Standing(), [Arrival(record_of(fact, envelope, place, 0), envelope, 0)])
     async with site(lab, fresh_database, service=f"reader-{lab.service}") as reader:
         batches = batches_of(reader, failing_at_what_is_planted(lab) if reacting else None)
         async with reader.pool.acquire() as connection, connection.transaction():
-            await batches.apply(projecting(reader.workplace, connection), [arrived])
+            await batches.apply(projecting(reader.workplace, connection), [arrived(lab, version=2)])
             held = "SELECT count(*) > 0 FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'RowShareLock'"
             assert await connection.fetchval(held) is reacting
 
