@@ -213,7 +213,7 @@ FAULTS = (
         "services/kit/batch.py",
         "        if fact.envelope.version == 1:\n",
         "        if fact.envelope.version > 0:\n",
-        f"{PARKING}::test_of_a_stream_that_begins_nobody_asks_for_rows[another]",
+        f"{PARKING}::test_of_a_stream_that_begins_nobody_asks_for_rows",
     ),
     Fault(
         "a reaction looks at rows that nobody locked",
