@@ -8,9 +8,8 @@ from typing import Any, cast
 from aiokafka import AIOKafkaConsumer
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from services.kit.fetching import READ_AT_ONCE
 from services.kit.positions import Record
-
-READ_AT_ONCE = 64  # some two milliseconds; and what is read at once stays in the processor's cache until it is
 
 
 class Ahead:

@@ -148,14 +148,7 @@ class Batches:
 
     def read_ahead(self, record: Record) -> Record:
         """The record with what it says, as far as it can be read; what is wrong with it is told when its turn comes."""
-        if record.topic in self._partners:
-            return record
-        try:
-            envelope, position = read_headers(record.topic, record.headers)
-            event = read_event(envelope.type, record.value) if envelope.type in self._wanted_types else None
-        except Unreadable:
-            return record
-        return record.saying(envelope, position, event)
+        return record if record.topic in self._partners else record.read_ahead(self._wanted_types)
 
     async def _read(self, connection: Connection, slices: Sequence[Slice]) -> tuple[list[Fact], list[Message]]:
         facts: list[Fact] = []

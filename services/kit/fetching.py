@@ -6,8 +6,9 @@ at each fetch, for all partitions of the consumer, and has no hook for that.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -54,6 +55,7 @@ def read_what_cannot_be_decoded() -> None:
     fetcher.PartitionRecords = _DecodablePartitionRecords
 
 
+READ_AT_ONCE = 64  # some two milliseconds; and what is read at once stays in the processor's cache until it is
 FETCH_WAIT_MS = 20
 RETRY_MS = 20  # what a client waits before it asks again, as it does for each topic that is new to it
 
@@ -76,6 +78,20 @@ async def reader(bootstrap: str, **options: Any) -> AsyncIterator[AIOKafkaConsum
         yield consumer
     finally:
         await consumer.stop()
+
+
+async def fetched(
+    consumer: AIOKafkaConsumer, max_records: int, wait_ms: int, read: Callable[[Record], Record]
+) -> list[Record]:
+    """What has come, or comes within that time, a few at a time, each read at once: it is still in the processor's
+    cache then."""
+    records: list[Record] = []
+    while left := max_records - len(records):
+        found = await consumer.getmany(timeout_ms=0 if records else wait_ms, max_records=min(left, READ_AT_ONCE))
+        if not found:
+            break
+        records += map(read, chain(*found.values()))
+    return records
 
 
 Offsets = dict[TopicPartition, int]

@@ -1,7 +1,7 @@
 """Where a consumer stands in each partition, and which of the records it is handed are new, copies, or after a hole."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -16,6 +16,7 @@ from contracts.envelope import (
     headers_of,
     headers_said_by,
     new_tuple,
+    read_event,
     read_headers,
 )
 from services.kit.masking import masked
@@ -40,6 +41,16 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     read: Read | None = None  # where it was read ahead of its turn
+
+    def read_ahead(self, wanted: Container[str]) -> "Record":
+        """A record of one of our topics with what it says, of these types with its event. Where that cannot be read, it
+        comes as it is: what is wrong with it is told when its turn comes."""
+        try:
+            envelope, position = read_headers(self.topic, self.headers)
+            event = read_event(envelope.type, self.value) if envelope.type in wanted else None
+        except Unreadable:
+            return self
+        return self.saying(envelope, position, event)
 
     def saying(self, envelope: Envelope, position: Position, event: Event | None) -> "Record":
         """The record, read ahead of its turn. It waits without headers where the envelope says as much as they do: of

@@ -232,7 +232,7 @@ async def _catch_up(
         parked = await parked_streams(connection, [building.topic])
     ends = {place: live[place] for place in building.standings}
     building.skipped.update(stream for _, stream in parked)
-    async for slices in foreign_slices(bootstrap, building.standings, ends):
+    async for slices in foreign_slices(bootstrap, building.standings, ends, folding.read_ahead):
         async with connection.transaction():
             await _fold(connection, building, folding, slices, parked)
             await _note_progress(connection, building)
@@ -320,7 +320,7 @@ async def _finish(
         ends = await standings_of(connection, [building.topic], lock=True)
         parked = await parked_streams(connection, [building.topic])
         building.skipped.update(stream for _, stream in parked)
-        async for slices in foreign_slices(bootstrap, building.standings, ends):
+        async for slices in foreign_slices(bootstrap, building.standings, ends, folding.read_ahead):
             await _fold(connection, building, folding, slices, parked)
             if progress is not None:
                 progress(building.topic, sum(len(piece.arrivals) for piece in slices))
@@ -350,12 +350,11 @@ async def _write_differing(
 ) -> None:
     """Makes the live table equal to its shadow. Rows are locked first, in the order in which every command locks; many
     of them as one table, which whoever only reads goes on to read."""
-    key = ", ".join(table.key)
     same = " AND ".join(f"l.{column} = s.{column}" for column in table.key)
     names = [column.name for column in statements(table).columns]
     live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
     rest = [name for name in names if name not in table.key]
-    change = "UPDATE SET " + ", ".join(f"{name} = EXCLUDED.{name}" for name in rest) if rest else "NOTHING"
+    change = "UPDATE SET " + ", ".join(f"{name} = s.{name}" for name in rest) if rest else "DO NOTHING"
     if differing > LOCKED_ONE_BY_ONE:
         await connection.execute(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE")
     else:
@@ -365,17 +364,14 @@ async def _write_differing(
             f"ORDER BY {', '.join(f'l.{column}' for column in table.key)} FOR UPDATE OF l",
             exempt,
         )
+    # One join of the two for all three; an upsert would look each row up once more.
     await connection.execute(
-        f"INSERT INTO {table.name} ({', '.join(names)}) "
-        f"SELECT {folded} FROM {shadow.name} s LEFT JOIN {table.name} l ON {same} "
-        f"WHERE ROW({live}) IS DISTINCT FROM ROW({folded}) AND NOT s.{table.key[0]} = ANY($1::text[]) "
-        f"ORDER BY {', '.join(f's.{column}' for column in table.key)} "
-        f"ON CONFLICT ({key}) DO {change}",
-        exempt,
-    )
-    await connection.execute(
-        f"DELETE FROM {table.name} l WHERE NOT l.{table.key[0]} = ANY($1::text[]) "
-        f"AND NOT EXISTS (SELECT 1 FROM {shadow.name} s WHERE {same})",
+        f"MERGE INTO {table.name} l USING {shadow.name} s ON {same} "
+        f"WHEN MATCHED AND ROW({live}) IS DISTINCT FROM ROW({folded}) AND NOT s.{table.key[0]} = ANY($1::text[]) "
+        f"THEN {change} "
+        f"WHEN NOT MATCHED BY TARGET AND NOT s.{table.key[0]} = ANY($1::text[]) "
+        f"THEN INSERT ({', '.join(names)}) VALUES ({folded}) "
+        f"WHEN NOT MATCHED BY SOURCE AND NOT l.{table.key[0]} = ANY($1::text[]) THEN DELETE",
         exempt,
     )
 

@@ -364,7 +364,7 @@ async def _project(
 ) -> None:
     folding = Folding([table for table in tables if table.topic == place.topic])
     standing = before
-    async for slices in foreign_slices(bootstrap, {place: before}, {place: end}):
+    async for slices in foreign_slices(bootstrap, {place: before}, {place: end}, folding.read_ahead):
         async with connection.transaction():
             await folding.fold(connection, facts_of(folding, slices, {}))
             await folding.write(connection)

@@ -3,7 +3,7 @@
 Only folds run: no reaction, no timer, no message; nothing is appended or sealed. What it streams is constant in memory.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,10 @@ from pydantic_core import from_json
 from contracts.envelope import EVENTS, UPCASTERS, Envelope, Event, UnknownType, read_event
 from contracts.topics import TOPICS, published_by
 from services.kit.causes import told
-from services.kit.fetching import extent, read_from, reader
+from services.kit.fetching import extent, fetched, read_from, reader
 from services.kit.garbage import without_looking
 from services.kit.log import LOG_COLUMNS, envelope_of
-from services.kit.positions import Place, Slice, Standing, by_place, take
+from services.kit.positions import Place, Record, Slice, Standing, by_place, take
 from services.kit.rows import Connection, Rows
 from services.kit.table import Table
 
@@ -26,6 +26,7 @@ BATCH_EVENTS = 10_000
 HOT_ROWS = 200_000
 """Rows kept in memory over batches, so that what is folded again soon need not be loaded again; some 200 MB."""
 
+FETCH_MS = 200
 PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 
 Fact = tuple[Event, Envelope]
@@ -77,6 +78,10 @@ class Folding:
             return read_event(envelope.type, value)
         except Exception as error:
             raise ReplayDefect(f"{_named(envelope)} cannot be read: {told(error)}") from error
+
+    def read_ahead(self, record: Record) -> Record:
+        """The record with its event, if a table folds it. If it cannot be read, `read` says so when its turn comes."""
+        return record.read_ahead(self._wanted)
 
     def _refuse_newer(self, envelope: Envelope) -> None:
         try:
@@ -184,9 +189,13 @@ async def _log_page(
 
 
 async def foreign_slices(
-    bootstrap: str, starts: Standings, ends: Mapping[Place, Standing]
+    bootstrap: str,
+    starts: Standings,
+    ends: Mapping[Place, Standing],
+    read: Callable[[Record], Record] = lambda record: record,
 ) -> AsyncIterator[list[Slice]]:
-    """What stands in Kafka from `starts` up to `ends`, each record once and chained, as the consumer takes it.
+    """What stands in Kafka from `starts` up to `ends`, each record once and chained, as the consumer takes it; and as
+    `read` makes it.
 
     Raises `ReplayDefect` where a partition does not hold that any more.
     """
@@ -197,9 +206,8 @@ async def foreign_slices(
         await _seek(consumer, {place: starts[place] for place in open_places}, ends)
         standings = dict(starts)
         while open_places:
-            fetched = await consumer.getmany(timeout_ms=200, max_records=BATCH_EVENTS)
             slices = []
-            for place, records in by_place([r for of_place in fetched.values() for r in of_place]).items():
+            for place, records in by_place(await fetched(consumer, BATCH_EVENTS, FETCH_MS, read)).items():
                 wanted = [record for record in records if record.offset < ends[place].next_offset]
                 piece = take(place, standings[place], wanted, chained=True)
                 if piece.trouble is not None:
@@ -253,7 +261,8 @@ def facts_of(folding: Folding, slices: Sequence[Slice], parked: Parked) -> list[
             assert envelope is not None, "foreign slices are chained"
             if parked and parked.get((piece.place, envelope.key), arrival.record.offset + 1) <= arrival.record.offset:
                 continue
-            event = folding.read(envelope, arrival.record.value)
+            read = arrival.record.read
+            event = (read and read.event) or folding.read(envelope, arrival.record.value)
             if event is not None:
                 facts.append((event, envelope))
     return facts
@@ -391,7 +400,7 @@ async def fold_all(
                     progress(len(facts))
         projecting = Folding(foreign)
         ends = {place: end for place, end in reach.foreign.items() if place.topic in projecting.topics}
-        async for slices in foreign_slices(bootstrap, dict.fromkeys(ends, Standing()), ends):
+        async for slices in foreign_slices(bootstrap, dict.fromkeys(ends, Standing()), ends, projecting.read_ahead):
             facts = facts_of(projecting, slices, reach.parked)
             await projecting.fold(target, facts)
             await projecting.write(target)
