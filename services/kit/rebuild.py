@@ -40,6 +40,9 @@ NEAR_RECORDS = 2_000
 LOCKED_ONE_BY_ONE = 5_000
 """When more rows differ, their table is locked: to lock each row takes a quarter of what it takes to write it."""
 
+JOINED_IN = "128MB"
+"""What PostgreSQL may take to join a table with its shadow: by default it would write a million rows to disk for it."""
+
 Progress = Callable[[str, int], None]
 
 
@@ -317,6 +320,7 @@ async def _finish(
     for shadow in building.shadows:
         await connection.execute(f"ANALYZE {shadow.name}")
     async with connection.transaction():
+        await connection.execute(f"SET LOCAL work_mem = '{JOINED_IN}'")
         ends = await standings_of(connection, [building.topic], lock=True)
         parked = await parked_streams(connection, [building.topic])
         building.skipped.update(stream for _, stream in parked)
