@@ -214,7 +214,7 @@ class Batches:
         }
         if any(reaction.begins for reaction, _ in reacted_to):
             await self._load_what_begins(tx, free, found)
-        fold, react = tx.working_set.fold, self._react
+        fold = tx.working_set.fold
         for fact in facts:
             _, event, envelope, _, message = fact
             if parks.held and parks.holds(envelope):
@@ -222,7 +222,7 @@ class Batches:
             elif isinstance(event, Unreadable):
                 parks.park(fact.failed("it cannot be read", event))
             elif type(event) in found:
-                await react(tx, fact, event, found, parks)
+                await self._react(tx, fact, event, found, parks)
             elif message is None:
                 try:
                     fold(event, envelope)

@@ -52,7 +52,7 @@ class Parking:
     parked: list[Parked] = field(default_factory=list)
 
     def holds(self, envelope: Envelope) -> bool:
-        return bool(self.held) and Stream(envelope.topic, envelope.key) in self.held
+        return Stream(envelope.topic, envelope.key) in self.held
 
     def park(self, parked: Parked) -> None:
         self.held.add(parked.stream)

@@ -113,8 +113,7 @@ class Folding:
                 whole.add(stream)
                 (begun if envelope.version == 1 else known).setdefault(envelope.topic, []).append(envelope.key)
         for topic, keys in begun.items():
-            for table in self._of_topic.get(topic, ()):
-                self._rows.add(table, (), keys)
+            self._rows.begin(topic, keys)
         for topic, keys in known.items():
             for table in self._of_topic.get(topic, ()):
                 await self._rows.load_streams(connection, table, keys, lock=False)

@@ -90,8 +90,7 @@ async def _settle_next(tx: Transaction, work: Import, snapshot: Snapshot, seal: 
     settled = [_settle(known, family, household, snapshot) for family, household in zip(families, staged, strict=True)]
     # Ids that were made a moment ago have no rows; saying so saves looking for them.
     new = [one.household_id for one, two in zip(staged, settled, strict=True) if one.household_id == two.household_id]
-    tx.working_set.add(HOUSEHOLDS, (), new)
-    tx.working_set.add(MEMBERS, (), new)
+    tx.working_set.begin(HOUSEHOLDS.topic, new)
     await tx.decide((event for settlement in settled for event in settlement.events), cause=cause)
     await _reprioritise(tx, settled, cause)
     _note(tx, work, snapshot.source, known, families, staged, settled)
