@@ -1,12 +1,17 @@
 """The database: connecting and migrating."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import asynccontextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+
+from services.kit.outages import OUTAGES
+
+ENDED_IN_SECONDS = 5.0
+"""So long a session waits for the server to say that it has ended."""
 
 KIT_MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -36,12 +41,19 @@ async def _nothing(_: Any) -> None:
 
 @asynccontextmanager
 async def session(pool: Any) -> AsyncIterator[Any]:
-    """A connection for what outlives transactions, such as a lock: it ends with the block, and is not used again."""
+    """A connection for what outlives transactions, such as a lock: it ends with the block, and is not used again.
+
+    After a block that ended well the server has let go of its locks; after an error, or if the server does not answer,
+    it does as soon as it notices.
+    """
     async with pool.acquire() as connection:
         try:
             yield connection
-        finally:
+        except BaseException:
             connection.terminate()
+            raise
+        with suppress(*OUTAGES):
+            await connection.close(timeout=ENDED_IN_SECONDS)
 
 
 def migrate(url: str, folder: Path) -> list[str]:
