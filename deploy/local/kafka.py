@@ -82,6 +82,10 @@ class Kafka:
         loaded = [f"-XX:AOTCacheOutput={self.rehearsal}"] if self.rehearsal else [f"-XX:AOTCache={_loaded_classes()}"]
         command = _java(jars, self.home, *loaded, "kafka.Kafka", str(properties))
         self.daemon.launch(command, {"PATH": "/usr/bin:/bin"})
+        self.await_answer(within_seconds=within_seconds)
+
+    def await_answer(self, *, within_seconds: float) -> None:
+        """Returns once the broker that was started names itself."""
         for _ in pace(self.daemon, within_seconds=within_seconds, until="it names its brokers"):
             if answers(self.bootstrap):
                 return

@@ -69,7 +69,22 @@ class Postgres:
         self._forget_ended_server()
         command = [f"{programs}/bin/postgres", "-D", str(self.data), *self._settings()]
         self.daemon.launch(command, _environment(programs, self.folder), user=_server_user())
-        self._await_answer(within_seconds)
+        self.await_answer(within_seconds=within_seconds)
+
+    def await_answer(self, *, within_seconds: float) -> None:
+        """Returns once the server that was started answers a query."""
+        for _ in pace(self.daemon, within_seconds=within_seconds, until="it answers a query"):
+            try:
+                with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+                    connection.execute("SELECT 1")
+            except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    raise StackError(
+                        f"The database in {self.data} has another password than {self.folder}/secrets says. "
+                        "They belong together: bring the old secrets back, or start afresh with `make clean`."
+                    ) from error
+            else:
+                return
 
     def stop(self) -> End:
         """Breaks off running statements, writes everything down and ends."""
@@ -131,20 +146,6 @@ class Postgres:
                 f"End it with `kill -INT {left[0].pid}` and start again."
             )
         (self.data / "postmaster.pid").unlink(missing_ok=True)
-
-    def _await_answer(self, within_seconds: float) -> None:
-        for _ in pace(self.daemon, within_seconds=within_seconds, until="it answers a query"):
-            try:
-                with psycopg.connect(self.dsn, connect_timeout=2) as connection:
-                    connection.execute("SELECT 1")
-            except psycopg.OperationalError as error:
-                if "password authentication failed" in str(error):
-                    raise StackError(
-                        f"The database in {self.data} has another password than {self.folder}/secrets says. "
-                        "They belong together: bring the old secrets back, or start afresh with `make clean`."
-                    ) from error
-            else:
-                return
 
 
 def settings(durable: bool) -> dict[str, object]:

@@ -229,19 +229,24 @@ def _refuse_other_clock(stack: Stack) -> None:
 
 
 def _start_servers(stack: Stack, missing: set[str], say: Say, patience_seconds: float) -> None:
-    """Starts PostgreSQL, Kafka and the issuer side by side; looks whether those that run already answer."""
+    """Starts PostgreSQL, Kafka and the issuer side by side; waits until each answers, those that ran before, too."""
 
     def postgres() -> str:
-        if stack.postgres and Postgres.NAME in missing:
+        if stack.postgres is None:
+            _refuse_silent_postgres(stack)
+        elif Postgres.NAME in missing:
             stack.postgres.start(within_seconds=patience_seconds)
-        _refuse_silent_postgres(stack)
+        else:
+            _await_found(stack.postgres, patience_seconds)
         return f"PostgreSQL at {urlsplit(stack.admin_dsn).hostname}:{urlsplit(stack.admin_dsn).port}"
 
     def broker() -> str:
-        if stack.kafka and Kafka.NAME in missing:
+        if stack.kafka is None:
+            _refuse_silent_kafka(stack)
+        elif Kafka.NAME in missing:
             stack.kafka.start(within_seconds=patience_seconds)
-        elif not kafka.answers(stack.bootstrap):
-            raise StackError(f"Kafka at {stack.bootstrap} does not answer. {_remedy('KAFKA_BOOTSTRAP', Kafka.NAME)}")
+        else:
+            _await_found(stack.kafka, patience_seconds)
         return f"Kafka at {stack.bootstrap}"
 
     def issuer() -> str:
@@ -338,14 +343,24 @@ def _refuse_silent_postgres(stack: Stack) -> None:
     try:
         psycopg.connect(stack.admin_dsn, connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        remedy = _remedy("DATABASE_URL", Postgres.NAME)
-        raise StackError(f"PostgreSQL does not let us in: {str(error).strip()}. {remedy}") from error
+        raise StackError(f"PostgreSQL does not let us in: {str(error).strip()}. {_check('DATABASE_URL')}") from error
 
 
-def _remedy(variable: str, name: str) -> str:
-    if os.environ.get(variable):
-        return f"Check the variable {variable}, or leave it out and an embedded server is started."
-    return f"It was found running: look with `make logs NAME={name}`, start it anew with `make down` and `make up`."
+def _refuse_silent_kafka(stack: Stack) -> None:
+    if not kafka.answers(stack.bootstrap):
+        raise StackError(f"Kafka at {stack.bootstrap} does not answer. {_check('KAFKA_BOOTSTRAP')}")
+
+
+def _check(variable: str) -> str:
+    return f"Check the variable {variable}, or leave it out and an embedded server is started."
+
+
+def _await_found(server: Postgres | Kafka, patience_seconds: float) -> None:
+    """A server that was found running may still be starting: the start that began it was broken off."""
+    try:
+        server.await_answer(within_seconds=patience_seconds)
+    except StackError as error:
+        raise StackError(f"{error}\nIt was found running: start it anew with `make down` and `make up`.") from error
 
 
 def _await_health(daemon: Daemon, port: int, patience_seconds: float) -> None:

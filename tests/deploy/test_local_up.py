@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import httpx
 import jwt
@@ -103,6 +104,21 @@ def test_up_starts_again_only_what_was_killed(layout: Layout) -> None:
     after = pids(layout)
     assert "Found running" in told
     assert {name for name in before if before[name] != after[name]} == {"registry-worker"}
+
+
+def test_up_waits_for_a_server_that_runs_and_does_not_answer_yet(layout: Layout) -> None:
+    up(layout, lambda line: None)
+    broker = Daemon("kafka", layout.folder)
+    broker.freeze()
+    try:
+        with pytest.raises(StackError, match=r"(?s)did not get as far.*found running.*`make down`"):
+            up(layout, lambda line: None, patience_seconds=0.5)
+        waking = Timer(1.0, broker.thaw)
+        waking.start()
+        assert "already running" in told_by_up(layout)
+        assert not waking.is_alive(), "up said so before the broker could answer"
+    finally:
+        broker.thaw()
 
 
 def test_each_service_has_a_database_that_others_cannot_enter(layout: Layout) -> None:
