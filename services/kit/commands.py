@@ -238,8 +238,8 @@ def _line(compared: Compared) -> tuple[str, ...]:
 def _show_rebuilt(done: Rebuilt) -> None:
     resumed = f", {done.resumed_at:,} records were read before" if done.resumed_at else ""
     typer.echo(f"{done.topic}: {done.events:,} facts folded{resumed}")
-    for compared in done.tables:
-        typer.echo(f"  {compared.table.name}: {compared.folded_rows:,} rows, {compared.differing:,} of them written")
+    for mended in done.tables:
+        typer.echo(f"  {mended.table.name}: {mended.rows:,} rows, {mended.written:,} written")
     for stream in done.left_out:
         typer.echo(f"  left as it was, since it is parked: {stream}; release it, then rebuild again")
 

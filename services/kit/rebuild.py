@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from pydantic_core import from_json, to_json
 
-from services.kit.comparing import Compared, compare, shadow_of
+from services.kit.comparing import shadow_of
 from services.kit.folds import folds_of
 from services.kit.garbage import without_looking
 from services.kit.positions import Place, Standing
@@ -51,13 +51,22 @@ class RebuildRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """What a rebuild did to one table."""
+
+    table: Table[Any]
+    rows: int  # that the facts make
+    written: int  # that were changed, added or deleted
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuilt:
     """What a rebuild of one topic's tables did."""
 
     topic: str
     events: int
     resumed_at: int  # records that an earlier run had folded
-    tables: Sequence[Compared]
+    tables: Sequence[Mended]
     left_out: Sequence[str]  # streams that are, or were meanwhile, parked: their rows are as they were
 
 
@@ -130,8 +139,8 @@ async def rebuild(
                 while NEAR_RECORDS < (left := await _missing(connection, building)) < before / 2:
                     before = left
                     await _catch_up(connection, building, folding, bootstrap, progress)
-                compared = await _finish(connection, building, folding, bootstrap, progress)
-            return Rebuilt(topic, by_others + folding.events, resumed_at, compared, sorted(building.skipped))
+                mended = await _finish(connection, building, folding, bootstrap, progress)
+            return Rebuilt(topic, by_others + folding.events, resumed_at, mended, sorted(building.skipped))
     finally:
         await connection.close()
 
@@ -315,12 +324,14 @@ async def _note_progress(connection: Connection, building: _Building) -> None:
 
 async def _finish(
     connection: Connection, building: _Building, folding: Folding, bootstrap: str, progress: Progress | None
-) -> list[Compared]:
+) -> list[Mended]:
     """Holds the cursor, folds what is missing, and writes the rows that differ: one transaction."""
     for shadow in building.shadows:
         await connection.execute(f"ANALYZE {shadow.name}")
     async with connection.transaction():
         await connection.execute(f"SET LOCAL work_mem = '{JOINED_IN}'")
+        # Parallel workers would share that much in /dev/shm, of which a container has 64 MB.
+        await connection.execute("SET LOCAL max_parallel_workers_per_gather = 0")
         ends = await standings_of(connection, [building.topic], lock=True)
         parked = await parked_streams(connection, [building.topic])
         building.skipped.update(stream for _, stream in parked)
@@ -329,14 +340,14 @@ async def _finish(
             if progress is not None:
                 progress(building.topic, sum(len(piece.arrivals) for piece in slices))
         _at_the_cursor(building, ends)
-        compared = []
+        left_out = sorted(building.skipped)
+        mended = []
         for table, shadow in zip(building.tables, building.shadows, strict=True):
-            compared.append(await compare(connection, table, shadow, building.skipped))
-            if not compared[-1].same:
-                await _write_differing(connection, table, shadow, compared[-1].differing, sorted(building.skipped))
+            rows = await connection.fetchval(f"SELECT count(*) FROM {shadow.name}")
+            mended.append(Mended(table, rows, await _write_differing(connection, table, shadow, left_out)))
         await set_folds(connection, building.topic, building.folds)
         await _drop(connection, building)
-    return compared
+    return mended
 
 
 def _at_the_cursor(building: _Building, ends: Mapping[Place, Standing]) -> None:
@@ -349,35 +360,45 @@ def _at_the_cursor(building: _Building, ends: Mapping[Place, Standing]) -> None:
             )
 
 
-async def _write_differing(
-    connection: Connection, table: Table[Any], shadow: Table[Any], differing: int, exempt: Sequence[str]
-) -> None:
-    """Makes the live table equal to its shadow. Rows are locked first, in the order in which every command locks; many
-    of them as one table, which whoever only reads goes on to read."""
-    same = " AND ".join(f"l.{column} = s.{column}" for column in table.key)
+async def _write_differing(connection: Connection, table: Table[Any], shadow: Table[Any], exempt: Sequence[str]) -> int:
+    """Makes the live table equal to its shadow; returns how many rows that took.
+
+    Rows are locked first, in the order in which every command locks; many of them as one table, which whoever only
+    reads goes on to read.
+    """
+    key = table.key
+    same = " AND ".join(f"l.{column} = s.{column}" for column in key)
     names = [column.name for column in statements(table).columns]
     live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
-    rest = [name for name in names if name not in table.key]
+    differs = f"ROW({live}) IS DISTINCT FROM ROW({folded})"
+    rest = [name for name in names if name not in key]
     change = "UPDATE SET " + ", ".join(f"{name} = s.{name}" for name in rest) if rest else "DO NOTHING"
+    differing = await connection.fetchval(
+        f"SELECT count(*) FROM {table.name} l FULL JOIN {shadow.name} s ON {same} "
+        f"WHERE {differs} AND NOT coalesce(l.{key[0]}, s.{key[0]}) = ANY($1::text[])",
+        exempt,
+    )
+    if not differing:
+        return 0
     if differing > LOCKED_ONE_BY_ONE:
         await connection.execute(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE")
     else:
         await connection.execute(
             f"SELECT 1 FROM {table.name} l LEFT JOIN {shadow.name} s ON {same} "
-            f"WHERE ROW({live}) IS DISTINCT FROM ROW({folded}) AND NOT l.{table.key[0]} = ANY($1::text[]) "
-            f"ORDER BY {', '.join(f'l.{column}' for column in table.key)} FOR UPDATE OF l",
+            f"WHERE {differs} AND NOT l.{key[0]} = ANY($1::text[]) "
+            f"ORDER BY {', '.join(f'l.{column}' for column in key)} FOR UPDATE OF l",
             exempt,
         )
     # One join of the two for all three; an upsert would look each row up once more.
-    await connection.execute(
+    done = await connection.execute(
         f"MERGE INTO {table.name} l USING {shadow.name} s ON {same} "
-        f"WHEN MATCHED AND ROW({live}) IS DISTINCT FROM ROW({folded}) AND NOT s.{table.key[0]} = ANY($1::text[]) "
-        f"THEN {change} "
-        f"WHEN NOT MATCHED BY TARGET AND NOT s.{table.key[0]} = ANY($1::text[]) "
+        f"WHEN MATCHED AND {differs} AND NOT s.{key[0]} = ANY($1::text[]) THEN {change} "
+        f"WHEN NOT MATCHED BY TARGET AND NOT s.{key[0]} = ANY($1::text[]) "
         f"THEN INSERT ({', '.join(names)}) VALUES ({folded}) "
-        f"WHEN NOT MATCHED BY SOURCE AND NOT l.{table.key[0]} = ANY($1::text[]) THEN DELETE",
+        f"WHEN NOT MATCHED BY SOURCE AND NOT l.{key[0]} = ANY($1::text[]) THEN DELETE",
         exempt,
     )
+    return int(done.removeprefix("MERGE "))
 
 
 async def set_folds(connection: Connection, topic: str, folds: Mapping[str, int]) -> None:
