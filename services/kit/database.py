@@ -43,17 +43,14 @@ async def _nothing(_: Any) -> None:
 async def session(pool: Any) -> AsyncIterator[Any]:
     """A connection for what outlives transactions, such as a lock: it ends with the block, and is not used again.
 
-    After a block that ended well the server has let go of its locks; after an error, or if the server does not answer,
-    it does as soon as it notices.
+    However it ends, the server has let go of its locks then, unless it does not answer: it does once it notices.
     """
     async with pool.acquire() as connection:
         try:
             yield connection
-        except BaseException:
-            connection.terminate()
-            raise
-        with suppress(*OUTAGES):
-            await connection.close(timeout=ENDED_IN_SECONDS)
+        finally:
+            with suppress(*OUTAGES):
+                await connection.close(timeout=ENDED_IN_SECONDS)
 
 
 def migrate(url: str, folder: Path) -> list[str]:
