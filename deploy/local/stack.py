@@ -343,15 +343,15 @@ def _refuse_silent_postgres(stack: Stack) -> None:
     try:
         psycopg.connect(stack.admin_dsn, connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        raise StackError(f"PostgreSQL does not let us in: {str(error).strip()}. {_check('DATABASE_URL')}") from error
+        raise StackError(f"PostgreSQL does not let us in: {str(error).strip()}. {_remedy('DATABASE_URL')}") from error
 
 
 def _refuse_silent_kafka(stack: Stack) -> None:
     if not kafka.answers(stack.bootstrap):
-        raise StackError(f"Kafka at {stack.bootstrap} does not answer. {_check('KAFKA_BOOTSTRAP')}")
+        raise StackError(f"Kafka at {stack.bootstrap} does not answer. {_remedy('KAFKA_BOOTSTRAP')}")
 
 
-def _check(variable: str) -> str:
+def _remedy(variable: str) -> str:
     return f"Check the variable {variable}, or leave it out and an embedded server is started."
 
 

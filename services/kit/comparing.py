@@ -70,6 +70,13 @@ def shadow_of(table: Table[Any], suffix: str) -> Table[Any]:
     return replace(table, name=f"{table.name}{suffix}")
 
 
+def differs(table: Table[Any]) -> str:
+    """SQL that says whether a live row `l` and the folded row `s` of its key are not the same, or one is not there."""
+    names = [column.name for column in statements(table).columns]
+    live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
+    return f"ROW({live}) IS DISTINCT FROM ROW({folded})"
+
+
 # --- Comparing --------------------------------------------------------------------------------------------------------
 
 
@@ -115,16 +122,14 @@ def _text(table: Table[Any]) -> str:
 def _first_that_differ(table: Table[Any], shadow: Table[Any]) -> str:
     """SQL of the first $2 rows that differ, by key, each with how many differ. The tables' generated statements are the
     one place where SQL is put together; see rows.py."""
-    names = [column.name for column in statements(table).columns]
-    live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
     key = ", ".join(table.key)
     either = ", ".join(f"coalesce(l.{column}, s.{column}) AS {column}" for column in table.key)
-    columns, first = ", ".join(names), table.key[0]
+    columns, first = ", ".join(column.name for column in statements(table).columns), table.key[0]
     return (
         f"WITH l AS NOT MATERIALIZED (SELECT {columns} FROM {table.name} WHERE NOT {first} = ANY($1::text[])), "
         f"s AS NOT MATERIALIZED (SELECT {columns} FROM {shadow.name} WHERE NOT {first} = ANY($1::text[])), "
         f"differing AS MATERIALIZED (SELECT {either} FROM l FULL JOIN s USING ({key}) "
-        f"WHERE ROW({live}) IS DISTINCT FROM ROW({folded})) "
+        f"WHERE {differs(table)}) "
         f"SELECT {first} AS stream, concat_ws('/', {key}) AS key, to_jsonb(l)::text AS live, "
         f"to_jsonb(s)::text AS folded, (SELECT count(*) FROM differing) AS differing "
         f"FROM (SELECT {key} FROM differing ORDER BY {key} LIMIT $2) AS shown "

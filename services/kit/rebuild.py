@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from pydantic_core import from_json, to_json
 
-from services.kit.comparing import shadow_of
+from services.kit.comparing import differs, shadow_of
 from services.kit.folds import folds_of
 from services.kit.garbage import without_looking
 from services.kit.positions import Place, Standing
@@ -341,10 +341,8 @@ async def _finish(
                 progress(building.topic, sum(len(piece.arrivals) for piece in slices))
         _at_the_cursor(building, ends)
         left_out = sorted(building.skipped)
-        mended = []
-        for table, shadow in zip(building.tables, building.shadows, strict=True):
-            rows = await connection.fetchval(f"SELECT count(*) FROM {shadow.name}")
-            mended.append(Mended(table, rows, await _write_differing(connection, table, shadow, left_out)))
+        pairs = zip(building.tables, building.shadows, strict=True)
+        mended = [await _mend(connection, table, shadow, left_out) for table, shadow in pairs]
         await set_folds(connection, building.topic, building.folds)
         await _drop(connection, building)
     return mended
@@ -360,45 +358,46 @@ def _at_the_cursor(building: _Building, ends: Mapping[Place, Standing]) -> None:
             )
 
 
-async def _write_differing(connection: Connection, table: Table[Any], shadow: Table[Any], exempt: Sequence[str]) -> int:
-    """Makes the live table equal to its shadow; returns how many rows that took.
+async def _mend(connection: Connection, table: Table[Any], shadow: Table[Any], exempt: Sequence[str]) -> Mended:
+    """Makes the live table equal to its shadow, but for the rows of exempt streams, which do not count either.
 
     Rows are locked first, in the order in which every command locks; many of them as one table, which whoever only
     reads goes on to read.
     """
     key = table.key
     same = " AND ".join(f"l.{column} = s.{column}" for column in key)
-    names = [column.name for column in statements(table).columns]
-    live, folded = ", ".join(f"l.{name}" for name in names), ", ".join(f"s.{name}" for name in names)
-    differs = f"ROW({live}) IS DISTINCT FROM ROW({folded})"
-    rest = [name for name in names if name not in key]
-    change = "UPDATE SET " + ", ".join(f"{name} = s.{name}" for name in rest) if rest else "DO NOTHING"
-    differing = await connection.fetchval(
-        f"SELECT count(*) FROM {table.name} l FULL JOIN {shadow.name} s ON {same} "
-        f"WHERE {differs} AND NOT coalesce(l.{key[0]}, s.{key[0]}) = ANY($1::text[])",
+    counted = await connection.fetchrow(
+        f"SELECT count(s.{key[0]}) AS rows, count(*) FILTER (WHERE {differs(table)}) AS differing "
+        f"FROM {table.name} l FULL JOIN {shadow.name} s ON {same} "
+        f"WHERE NOT coalesce(l.{key[0]}, s.{key[0]}) = ANY($1::text[])",
         exempt,
     )
+    assert counted is not None
+    rows, differing = counted
     if not differing:
-        return 0
+        return Mended(table, rows, 0)
     if differing > LOCKED_ONE_BY_ONE:
         await connection.execute(f"LOCK TABLE {table.name} IN EXCLUSIVE MODE")
     else:
         await connection.execute(
             f"SELECT 1 FROM {table.name} l LEFT JOIN {shadow.name} s ON {same} "
-            f"WHERE {differs} AND NOT l.{key[0]} = ANY($1::text[]) "
+            f"WHERE {differs(table)} AND NOT l.{key[0]} = ANY($1::text[]) "
             f"ORDER BY {', '.join(f'l.{column}' for column in key)} FOR UPDATE OF l",
             exempt,
         )
+    names = [column.name for column in statements(table).columns]
+    folded, rest = ", ".join(f"s.{name}" for name in names), [name for name in names if name not in key]
+    change = "UPDATE SET " + ", ".join(f"{name} = s.{name}" for name in rest) if rest else "DO NOTHING"
     # One join of the two for all three; an upsert would look each row up once more.
     done = await connection.execute(
         f"MERGE INTO {table.name} l USING {shadow.name} s ON {same} "
-        f"WHEN MATCHED AND {differs} AND NOT s.{key[0]} = ANY($1::text[]) THEN {change} "
+        f"WHEN MATCHED AND {differs(table)} AND NOT s.{key[0]} = ANY($1::text[]) THEN {change} "
         f"WHEN NOT MATCHED BY TARGET AND NOT s.{key[0]} = ANY($1::text[]) "
         f"THEN INSERT ({', '.join(names)}) VALUES ({folded}) "
         f"WHEN NOT MATCHED BY SOURCE AND NOT l.{key[0]} = ANY($1::text[]) THEN DELETE",
         exempt,
     )
-    return int(done.removeprefix("MERGE "))
+    return Mended(table, rows, int(done.removeprefix("MERGE ")))
 
 
 async def set_folds(connection: Connection, topic: str, folds: Mapping[str, int]) -> None:
